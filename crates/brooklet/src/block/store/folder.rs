@@ -1,0 +1,76 @@
+//! The folder of a block store's files.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::super::{BlockError, BlockId};
+use crate::sync::{LockExt, Mutex};
+
+/// A folder that is made when the first file is asked for and removed when dropped.
+pub(super) struct Folder {
+    below: Option<PathBuf>,
+    made: Mutex<Option<PathBuf>>,
+    files: AtomicU64,
+}
+
+impl Folder {
+    pub(super) fn new(below: Option<PathBuf>) -> Folder {
+        Folder {
+            below,
+            made: Mutex::new(None),
+            files: AtomicU64::new(0),
+        }
+    }
+
+    /// The path of a file that isn't there yet.
+    pub(super) fn new_file(&self, block: BlockId) -> Result<PathBuf, BlockError> {
+        let mut made = self.made.get();
+        let folder = match &*made {
+            Some(folder) => folder,
+            None => {
+                let below = self.below.clone().unwrap_or_else(std::env::temp_dir);
+                let folder = make(&below).map_err(|cause| BlockError::Io {
+                    block,
+                    path: below,
+                    cause: Arc::new(cause),
+                })?;
+                made.insert(folder)
+            }
+        };
+        let n = self.files.fetch_add(1, Ordering::Relaxed);
+        Ok(folder.join(format!("{block}.{n}.block")))
+    }
+
+    #[cfg(test)]
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        self.made.get().clone()
+    }
+}
+
+/// Makes a new folder, for this user only, below `below`.
+fn make(below: &Path) -> io::Result<PathBuf> {
+    static FOLDERS: AtomicU64 = AtomicU64::new(0);
+    fs::create_dir_all(below)?;
+    loop {
+        let n = FOLDERS.fetch_add(1, Ordering::Relaxed);
+        let path = below.join(format!("brooklet-blocks-{}-{n}", std::process::id()));
+        let mut builder = DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        match builder.create(&path) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            done => return done.map(|()| path),
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Some(folder) = self.made.get().take() {
+            let _ = fs::remove_dir_all(folder);
+        }
+    }
+}

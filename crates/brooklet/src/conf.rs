@@ -1,0 +1,416 @@
+//! Configuration, and the one place where every default is written down.
+//!
+//! Settings are typed setters on [`Conf`]. Text keys, environment and files come with a later version;
+//! the names are already those of the keys (`brooklet.streaming.<setter with dots>`).
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::data::HashSeed;
+use crate::time::{Clock, SystemClock};
+use crate::{Error, Result};
+
+/// All defaults: limits, retries, intervals. Everything that a setter can change, and the few constants
+/// that it can't, stand here with their unit.
+pub mod defaults {
+    use std::time::Duration;
+
+    /// Master when none is given: as many task threads as the machine has cores.
+    pub const MASTER: &str = "local[*]";
+    /// Longest block interval; the default is this or the batch interval, whichever is shorter.
+    pub const BLOCK_INTERVAL: Duration = Duration::from_millis(200);
+    /// Blocks that wait to be stored, per receiver, before `store` waits.
+    pub const BLOCK_QUEUE_SIZE: usize = 10;
+    /// Jobs (output operations) that may run at the same time.
+    pub const CONCURRENT_JOBS: usize = 1;
+    /// Attempts of a task before its job fails.
+    pub const TASK_MAX_FAILURES: u32 = 4;
+    /// Times a job is planned again because outputs of earlier stages were lost.
+    pub const STAGE_MAX_ATTEMPTS: u32 = 4;
+    /// Waiting and running batches before the queue policy acts.
+    pub const MAX_QUEUED_BATCHES: usize = 8;
+    /// Retries of a failed output operation before the failure policy acts.
+    pub const OUTPUT_RETRIES: u32 = 0;
+    /// Pause between a receiver's stop and its restart.
+    pub const RECEIVER_RESTART_DELAY: Duration = Duration::from_millis(2_000);
+    /// Bytes that one receiver may have stored and not yet processed, in memory.
+    pub const RECEIVER_MAX_UNPROCESSED_BYTES: usize = 128 << 20;
+    /// Bytes that one receiver may have spilled to disk and not yet processed.
+    pub const RECEIVER_MAX_SPILLED_BYTES: u64 = 1 << 30;
+    /// Memory of the block store (received and persisted blocks).
+    pub const BLOCK_STORE_MEMORY: usize = 256 << 20;
+    /// Memory that one operator keeps from batch to batch for its tables and buffers.
+    pub const KEPT_MEMORY_PER_OPERATOR: usize = 64 << 20;
+    /// Batches after which kept memory that nobody took is released.
+    pub const KEPT_MEMORY_IDLE_BATCHES: u32 = 16;
+    /// Longest line that a text source takes; what is longer is cut there and counted.
+    pub const MAX_LINE_BYTES: usize = 1 << 20;
+    /// Size of the pieces in which a socket is read.
+    pub const SOCKET_READ_BYTES: usize = 1 << 20;
+    /// How long a connection attempt may take.
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+    /// First pause before a lost connection is tried again; doubled up to [`RECONNECT_MAX_DELAY`].
+    pub const RECONNECT_DELAY: Duration = Duration::from_millis(100);
+    /// Longest pause between two connection attempts.
+    pub const RECONNECT_MAX_DELAY: Duration = Duration::from_secs(5);
+    /// A graceful stop gives the batches this many batch intervals (and at least
+    /// [`GRACEFUL_STOP_MIN`]) to finish.
+    pub const GRACEFUL_STOP_BATCHES: u32 = 10;
+    /// The least time that a graceful stop gives.
+    pub const GRACEFUL_STOP_MIN: Duration = Duration::from_secs(60);
+    /// How long a stop that isn't graceful waits for running tasks before it names them and goes on.
+    pub const STOP_WAIT: Duration = Duration::from_secs(2);
+    /// Completed batches that the progress counters remember.
+    pub const RETAINED_BATCHES: usize = 1_000;
+    /// Elements that `print` shows.
+    pub const PRINT_ELEMENTS: usize = 10;
+    /// Events that may wait for a slow listener; above it the oldest are dropped and counted.
+    pub const LISTENER_QUEUE: usize = 10_000;
+    /// Threads of the runtime for receivers and sinks that are `async`.
+    pub const IO_THREADS: usize = 1;
+    /// Records (or about 16 kB) in the chunks that cross an erased boundary.
+    pub const CHUNK_RECORDS: usize = 1_024;
+}
+
+/// What to do when batches come faster than they are processed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum QueuePolicy {
+    /// Ticks are generated late, in order; none is skipped.
+    #[default]
+    Wait,
+    /// All waiting input goes to the newest waiting batch time; the times before run empty.
+    Merge,
+    /// The context stops with [`Error::QueueFull`].
+    Fail,
+}
+
+/// What happens after an output operation (or a step) of a batch failed for good.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FailurePolicy {
+    pub(crate) retries: u32,
+    pub(crate) skip: bool,
+}
+
+impl FailurePolicy {
+    /// The context stops, and `await_termination` returns the error. The default.
+    pub const fn stop() -> FailurePolicy {
+        FailurePolicy {
+            retries: defaults::OUTPUT_RETRIES,
+            skip: false,
+        }
+    }
+
+    /// The failure is recorded (listener, counters, log) and the stream goes on with the next batch.
+    pub const fn skip() -> FailurePolicy {
+        FailurePolicy {
+            retries: defaults::OUTPUT_RETRIES,
+            skip: true,
+        }
+    }
+
+    /// Runs a failed output operation up to `n` more times first. Its side effects may then happen twice.
+    #[must_use]
+    pub const fn retries(mut self, n: u32) -> FailurePolicy {
+        self.retries = n;
+        self
+    }
+}
+
+impl Default for FailurePolicy {
+    fn default() -> Self {
+        FailurePolicy::stop()
+    }
+}
+
+/// The configuration of a [`Context`](crate::Context) and its streaming contexts.
+///
+/// ```
+/// use brooklet::{Conf, millis};
+/// let conf = Conf::new("word-count").master("local[2]").block_interval(millis(50));
+/// assert_eq!(conf.threads().unwrap(), 2);
+/// assert!(Conf::new("x").master("local[two]").threads().is_err());
+/// ```
+#[derive(Clone)]
+pub struct Conf {
+    pub(crate) app_name: String,
+    pub(crate) master: String,
+    pub(crate) default_parallelism: Option<usize>,
+    pub(crate) block_interval: Option<Duration>,
+    pub(crate) block_queue_size: usize,
+    pub(crate) concurrent_jobs: usize,
+    pub(crate) task_max_failures: u32,
+    pub(crate) max_queued_batches: usize,
+    pub(crate) queue_policy: QueuePolicy,
+    pub(crate) failure_policy: FailurePolicy,
+    pub(crate) receiver_max_rate: Option<u64>,
+    pub(crate) receiver_restart_delay: Duration,
+    pub(crate) receiver_max_unprocessed_bytes: usize,
+    pub(crate) receiver_max_spilled_bytes: u64,
+    pub(crate) block_store_memory: usize,
+    pub(crate) local_dir: Option<PathBuf>,
+    pub(crate) graceful_stop_timeout: Option<Duration>,
+    pub(crate) max_line_bytes: usize,
+    pub(crate) hash_seed: Option<HashSeed>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Conf {
+    /// Everything at its default, for an application of this name.
+    pub fn new(app_name: impl Into<String>) -> Conf {
+        Conf {
+            app_name: app_name.into(),
+            master: defaults::MASTER.into(),
+            default_parallelism: None,
+            block_interval: None,
+            block_queue_size: defaults::BLOCK_QUEUE_SIZE,
+            concurrent_jobs: defaults::CONCURRENT_JOBS,
+            task_max_failures: defaults::TASK_MAX_FAILURES,
+            max_queued_batches: defaults::MAX_QUEUED_BATCHES,
+            queue_policy: QueuePolicy::default(),
+            failure_policy: FailurePolicy::default(),
+            receiver_max_rate: None,
+            receiver_restart_delay: defaults::RECEIVER_RESTART_DELAY,
+            receiver_max_unprocessed_bytes: defaults::RECEIVER_MAX_UNPROCESSED_BYTES,
+            receiver_max_spilled_bytes: defaults::RECEIVER_MAX_SPILLED_BYTES,
+            block_store_memory: defaults::BLOCK_STORE_MEMORY,
+            local_dir: None,
+            graceful_stop_timeout: None,
+            max_line_bytes: defaults::MAX_LINE_BYTES,
+            hash_seed: None,
+            clock: Arc::new(SystemClock::new()),
+        }
+    }
+
+    /// Where tasks run: `local` (one thread), `local[N]` or `local[*]` (one thread a core, the default).
+    #[must_use]
+    pub fn master(mut self, master: impl Into<String>) -> Conf {
+        self.master = master.into();
+        self
+    }
+
+    /// Partitions of a shuffle that isn't told otherwise. Default: the number of task threads.
+    #[must_use]
+    pub fn default_parallelism(mut self, partitions: usize) -> Conf {
+        self.default_parallelism = Some(partitions);
+        self
+    }
+
+    /// How often received data is cut into a block; a block is one partition of its batch. Default: 200 ms
+    /// or the batch interval, whichever is shorter.
+    #[must_use]
+    pub fn block_interval(mut self, d: Duration) -> Conf {
+        self.block_interval = Some(d);
+        self
+    }
+
+    /// Blocks that may wait to be stored, per receiver. Default: 10.
+    #[must_use]
+    pub fn block_queue_size(mut self, blocks: usize) -> Conf {
+        self.block_queue_size = blocks;
+        self
+    }
+
+    /// Output operations that may run at the same time. Default: 1, which is strictly in order. With more,
+    /// outputs of one batch and of following batches overlap, but the calls of one output never do.
+    #[must_use]
+    pub fn concurrent_jobs(mut self, jobs: usize) -> Conf {
+        self.concurrent_jobs = jobs;
+        self
+    }
+
+    /// Attempts of a task before its job fails. Default: 4.
+    #[must_use]
+    pub fn task_max_failures(mut self, attempts: u32) -> Conf {
+        self.task_max_failures = attempts;
+        self
+    }
+
+    /// Batches that may wait or run before the queue policy acts. Default: 8.
+    #[must_use]
+    pub fn max_queued_batches(mut self, batches: usize) -> Conf {
+        self.max_queued_batches = batches;
+        self
+    }
+
+    /// What to do when that many are waiting. Default: [`QueuePolicy::Wait`].
+    #[must_use]
+    pub fn queue_policy(mut self, policy: QueuePolicy) -> Conf {
+        self.queue_policy = policy;
+        self
+    }
+
+    /// What happens after an output operation failed. Default: [`FailurePolicy::stop`].
+    #[must_use]
+    pub fn failure_policy(mut self, policy: FailurePolicy) -> Conf {
+        self.failure_policy = policy;
+        self
+    }
+
+    /// Records a second that each receiver may store one by one. Default: no limit.
+    #[must_use]
+    pub fn receiver_max_rate(mut self, records_per_second: u64) -> Conf {
+        self.receiver_max_rate = (records_per_second > 0).then_some(records_per_second);
+        self
+    }
+
+    /// Pause between a receiver's failure and its restart. Default: 2 s.
+    #[must_use]
+    pub fn receiver_restart_delay(mut self, d: Duration) -> Conf {
+        self.receiver_restart_delay = d;
+        self
+    }
+
+    /// Bytes that a receiver may have in memory, stored and not yet processed. Above it blocks spill to
+    /// disk if their level allows, else `store` waits. Default: 128 MiB.
+    #[must_use]
+    pub fn receiver_max_unprocessed_bytes(mut self, bytes: usize) -> Conf {
+        self.receiver_max_unprocessed_bytes = bytes;
+        self
+    }
+
+    /// Bytes that a receiver may have on disk, not yet processed; above it `store` waits. Default: 1 GiB.
+    #[must_use]
+    pub fn receiver_max_spilled_bytes(mut self, bytes: u64) -> Conf {
+        self.receiver_max_spilled_bytes = bytes;
+        self
+    }
+
+    /// Memory of the block store. Default: 256 MiB.
+    #[must_use]
+    pub fn block_store_memory(mut self, bytes: usize) -> Conf {
+        self.block_store_memory = bytes;
+        self
+    }
+
+    /// Folder for spilled blocks. Default: a fresh folder in the system's temporary folder, removed when
+    /// the context is dropped.
+    #[must_use]
+    pub fn local_dir(mut self, dir: impl Into<PathBuf>) -> Conf {
+        self.local_dir = Some(dir.into());
+        self
+    }
+
+    /// How long a graceful stop waits for batches. Default: ten batch intervals, at least 60 s.
+    #[must_use]
+    pub fn graceful_stop_timeout(mut self, d: Duration) -> Conf {
+        self.graceful_stop_timeout = Some(d);
+        self
+    }
+
+    /// Longest line of a text source, in bytes. Default: 1 MiB.
+    #[must_use]
+    pub fn max_line_bytes(mut self, bytes: usize) -> Conf {
+        self.max_line_bytes = bytes;
+        self
+    }
+
+    /// Fixes the seed of key hashes; for tests. Default: random at each first start.
+    #[must_use]
+    pub fn hash_seed(mut self, seed: HashSeed) -> Conf {
+        self.hash_seed = Some(seed);
+        self
+    }
+
+    /// The clock that everything reads. Default: the system's. Tests give a
+    /// [`ManualClock`](crate::time::ManualClock).
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Conf {
+        self.clock = clock;
+        self
+    }
+
+    /// The application's name.
+    pub fn app_name(&self) -> &str {
+        &self.app_name
+    }
+
+    /// The number of task threads that the master means.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the master isn't `local`, `local[N]` or `local[*]`.
+    pub fn threads(&self) -> Result<usize> {
+        let bad = |problem: String| Error::Config {
+            key: "master".into(),
+            problem,
+        };
+        let m = self.master.trim();
+        if m == "local" {
+            return Ok(1);
+        }
+        let Some(n) = m.strip_prefix("local[").and_then(|r| r.strip_suffix(']')) else {
+            return Err(bad(format!(
+                "`{m}` is no master of this build: use `local`, `local[N]` or `local[*]` \
+                 (a cluster's address comes with a later version)"
+            )));
+        };
+        if n.trim() == "*" {
+            return Ok(std::thread::available_parallelism().map_or(1, usize::from));
+        }
+        match n.trim().parse::<usize>() {
+            Ok(n) if (1..=1024).contains(&n) => Ok(n),
+            _ => Err(bad(format!(
+                "`{m}`: N must be a number from 1 to 1024, or `*`"
+            ))),
+        }
+    }
+
+    /// Checks every setting.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let bad = |key: &str, problem: &str| {
+            Err(Error::Config {
+                key: key.into(),
+                problem: problem.into(),
+            })
+        };
+        self.threads()?;
+        if self.default_parallelism == Some(0) {
+            return bad("default_parallelism", "must be at least 1");
+        }
+        if self.block_interval.is_some_and(|d| d.as_millis() == 0) {
+            return bad("block_interval", "must be at least 1 ms");
+        }
+        if self.block_queue_size == 0 {
+            return bad("block_queue_size", "must be at least 1");
+        }
+        if self.concurrent_jobs == 0 {
+            return bad("concurrent_jobs", "must be at least 1");
+        }
+        if self.task_max_failures == 0 {
+            return bad("task_max_failures", "must be at least 1");
+        }
+        if self.max_queued_batches == 0 {
+            return bad("max_queued_batches", "must be at least 1");
+        }
+        if self.max_line_bytes < 16 {
+            return bad("max_line_bytes", "must be at least 16");
+        }
+        Ok(())
+    }
+
+    /// The block interval for streams of this batch interval.
+    pub(crate) fn block_interval_for(&self, batch: Duration) -> Duration {
+        self.block_interval
+            .unwrap_or(defaults::BLOCK_INTERVAL.min(batch))
+    }
+
+    /// How long a graceful stop of a context with this batch interval waits.
+    pub(crate) fn graceful_timeout_for(&self, batch: Duration) -> Duration {
+        self.graceful_stop_timeout
+            .unwrap_or((batch * defaults::GRACEFUL_STOP_BATCHES).max(defaults::GRACEFUL_STOP_MIN))
+    }
+}
+
+impl fmt::Debug for Conf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conf")
+            .field("app_name", &self.app_name)
+            .field("master", &self.master)
+            .field("concurrent_jobs", &self.concurrent_jobs)
+            .field("queue_policy", &self.queue_policy)
+            .field("failure_policy", &self.failure_policy)
+            .finish_non_exhaustive()
+    }
+}

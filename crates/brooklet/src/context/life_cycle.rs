@@ -1,0 +1,158 @@
+//! What the scheduler drives: inputs, steps and outputs of one graph.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::dstream::{Graph, InputOperator, Kind, Operator};
+use crate::engine::{panic_text, take_culprit};
+use crate::receiver::{ReceiverEvents, ReceiverTracker};
+use crate::scheduler::{
+    BatchGraph, Event, ListenerBus, OutputMeta, ReceiverInfo, StreamInputInfo,
+};
+use crate::{Error, Result, Time, millis};
+
+/// The graph with its receivers, as the scheduler sees it.
+pub(super) struct Driver {
+    graph: Arc<Graph>,
+    tracker: Arc<ReceiverTracker>,
+    running: OnceLock<Running>,
+}
+
+/// The operators by kind, fixed at the start.
+struct Running {
+    inputs: Vec<Arc<dyn InputOperator>>,
+    steps: Vec<Arc<dyn Operator>>,
+    outputs: Vec<Arc<dyn Operator>>,
+}
+
+impl Driver {
+    pub(super) fn new(graph: Arc<Graph>, tracker: Arc<ReceiverTracker>) -> Driver {
+        Driver { graph, tracker, running: OnceLock::new() }
+    }
+
+    fn running(&self) -> &Running {
+        self.running.get_or_init(|| Running {
+            inputs: self.graph.inputs(),
+            steps: self.graph.of_kind(Kind::Step),
+            outputs: self.graph.outputs().into_iter().map(|(_, op)| op).collect(),
+        })
+    }
+
+    /// A panic outside of tasks and of closures that have their own guard.
+    fn guarded(what: &str, f: impl FnOnce() -> Result<()>) -> Result<()> {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).unwrap_or_else(|p| {
+            let text = panic_text(&*p);
+            Err(match take_culprit() {
+                Some(site) => Error::usage(format!("closure of {site} panicked: {text}")),
+                None => Error::Bug(format!("panic in {what}: {text}")),
+            })
+        })
+    }
+}
+
+impl BatchGraph for Driver {
+    fn begin(&self, zero: Time) -> Result<()> {
+        self.graph.set_zero(zero);
+        for input in &self.running().inputs {
+            input.start(&self.graph)?;
+        }
+        self.tracker.start()
+    }
+
+    fn allocate(&self, t: Time, empty: bool) -> Result<Vec<StreamInputInfo>> {
+        if self.tracker.num_receivers() > 0 {
+            self.tracker.allocate(t, empty)?;
+        }
+        let mut infos = Vec::new();
+        for input in &self.running().inputs {
+            infos.extend(input.allocate(&self.graph, t, empty)?);
+        }
+        Ok(infos)
+    }
+
+    fn has_steps(&self) -> bool {
+        !self.running().steps.is_empty()
+    }
+
+    fn run_steps(&self, t: Time) -> Result<()> {
+        for step in &self.running().steps {
+            Driver::guarded("a step", || step.run(&self.graph, t))?;
+        }
+        Ok(())
+    }
+
+    fn outputs(&self) -> Vec<OutputMeta> {
+        self.graph.outputs().into_iter().map(|(meta, _)| meta).collect()
+    }
+
+    fn run_output(&self, output: usize, t: Time) -> Result<()> {
+        let op = &self.running().outputs[output];
+        Driver::guarded("an output", || op.run(&self.graph, t))
+    }
+
+    fn cancel(&self, t: Time) {
+        self.graph.cancel(t);
+    }
+
+    fn roll_back(&self, t: Time) {
+        self.running().steps.iter().for_each(|s| s.roll_back(t));
+    }
+
+    fn completed(&self, t: Time) {
+        self.graph.completed(t);
+        if self.tracker.num_receivers() > 0
+            && let Err(e) = self.tracker.release(self.graph.forgotten(t) + millis(1))
+        {
+            tracing::error!("releasing received blocks up to {t}: {e}");
+        }
+    }
+
+    fn has_unallocated(&self) -> bool {
+        self.tracker.has_unallocated() || self.running().inputs.iter().any(|i| i.has_unallocated())
+    }
+
+    fn stop_inputs(&self, graceful: bool) {
+        self.tracker.stop(graceful);
+        self.running().inputs.iter().for_each(|i| i.stop_receiving(graceful));
+    }
+
+    fn stop_graph(&self) {
+        self.running().inputs.iter().for_each(|i| i.stop());
+    }
+}
+
+/// Passes receivers' events to the listeners.
+#[derive(Default)]
+pub(super) struct ToListeners(pub(super) OnceLock<Arc<ListenerBus>>);
+
+impl ToListeners {
+    fn post(
+        &self,
+        info: ReceiverInfo,
+        event: impl FnOnce(Box<ReceiverInfo>) -> Event,
+    ) {
+        if let Some(bus) = self.0.get() {
+            bus.post(|| event(Box::new(info)));
+        }
+    }
+}
+
+impl ReceiverEvents for ToListeners {
+    fn started(&self, info: ReceiverInfo) {
+        tracing::info!(stream = info.stream_id, "receiver {} started", info.name);
+        self.post(info, Event::ReceiverStarted);
+    }
+    fn error(&self, info: ReceiverInfo) {
+        tracing::warn!(
+            stream = info.stream_id,
+            "receiver {}: {}: {}",
+            info.name,
+            info.last_error_message,
+            info.last_error
+        );
+        self.post(info, Event::ReceiverError);
+    }
+    fn stopped(&self, info: ReceiverInfo) {
+        tracing::info!(stream = info.stream_id, "receiver {} stopped", info.name);
+        self.post(info, Event::ReceiverStopped);
+    }
+}

@@ -1,0 +1,9 @@
+//! The two contexts: [`Context`] runs jobs, [`StreamingContext`] runs a stream of them.
+
+mod core;
+mod life_cycle;
+mod streaming;
+
+pub use self::core::Context;
+pub(crate) use self::core::Inner;
+pub use self::streaming::{ContextState, StreamingContext, StreamingContextBuilder};

@@ -1,0 +1,346 @@
+//! The graph of one streaming context: operators in creation order, found by structural path.
+
+use std::any::Any;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::context::Context;
+use crate::engine::{Accumulator, JobId, LongSum, OpId, Site, TaskError};
+use crate::scheduler::{OutputMeta, StreamInputInfo};
+use crate::sync::{LockExt, Mutex};
+use crate::{Error, Result, Time};
+
+/// What an operator is to the scheduler.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub(crate) enum Kind {
+    /// Chooses and reads records.
+    Input,
+    /// Only lineage: shuffles, unions, persisted and boxed streams.
+    Lineage,
+    /// Runs once per batch, before the outputs: transforms, later state and windows.
+    Step,
+    /// Runs once per batch, for its effect.
+    Output,
+}
+
+/// An operator as the graph sees it, in drivers and executors alike.
+pub(crate) trait Operator: Send + Sync {
+    /// Builds the lineage, and with it the task bodies, of `t`. Runs no task.
+    fn lineage(&self, graph: &Graph, t: Time) -> Result<()>;
+
+    /// Steps and outputs: the driver's work for batch `t`.
+    fn run(&self, _: &Graph, _: Time) -> Result<()> {
+        Ok(())
+    }
+
+    /// Steps: batch `t` failed and is skipped; the version of `t` is that of the batch before.
+    fn roll_back(&self, _: Time) {}
+
+    /// Batches up to `up_to` are over.
+    fn forget(&self, _: Time) {}
+
+    /// `foreach_rdd`: the RDD that its closure gets.
+    fn base(&self, _: &Graph, _: Time) -> Result<Option<Box<dyn Any + Send + Sync>>> {
+        Ok(None)
+    }
+}
+
+/// An input as the graph sees it.
+pub(crate) trait InputOperator: Send + Sync {
+    /// Inputs are started before the first batch.
+    fn start(&self, graph: &Graph) -> Result<()>;
+    /// Stops whatever produces records; graceful waits until all of it is stored.
+    fn stop_receiving(&self, graceful: bool);
+    /// After the last batch.
+    fn stop(&self);
+    /// Chooses the input of batch `t`; `empty` gives none to it.
+    fn allocate(&self, graph: &Graph, t: Time, empty: bool) -> Result<Option<StreamInputInfo>>;
+    /// Whether something waits that belongs to no batch yet.
+    fn has_unallocated(&self) -> bool;
+    /// The slices that are remembered, as bytes.
+    fn slices(&self) -> Result<Vec<(Time, Vec<u8>)>, TaskError>;
+    /// A slice chosen by another process.
+    fn take_slice(&self, t: Time, bytes: &[u8]) -> Result<(), TaskError>;
+    /// Whether the stream brings receivers (for the gauges).
+    fn receivers(&self) -> usize {
+        0
+    }
+}
+
+/// One operator in the graph's table.
+pub(crate) struct Entry {
+    pub(crate) id: OpId,
+    /// Structural path and, where paths repeat, an ordinal in creation order.
+    path: String,
+    /// The identity in a checkpoint: the user's name or the path without ordinal.
+    name: Option<String>,
+    kind: Kind,
+    pub(crate) site: Site,
+    pub(crate) op: Arc<dyn Operator>,
+    pub(crate) input: Option<Arc<dyn InputOperator>>,
+}
+
+/// The operators of one [`StreamingContext`](crate::StreamingContext).
+pub(crate) struct Graph {
+    pub(crate) ctx: Context,
+    pub(crate) id: u32,
+    pub(crate) batch: Duration,
+    entries: Mutex<Vec<Entry>>,
+    zero: OnceLock<Time>,
+    sealed: AtomicBool,
+    remember: Mutex<Option<Duration>>,
+    /// Records that fallible operators left out, by operator.
+    skipped: Mutex<Vec<(String, Accumulator<LongSum>)>>,
+}
+
+impl Graph {
+    pub(crate) fn new(ctx: &Context, batch: Duration) -> Arc<Graph> {
+        let id = ctx.0.next_graph();
+        let graph = Arc::new(Graph {
+            ctx: ctx.clone(),
+            id,
+            batch,
+            entries: Mutex::default(),
+            zero: OnceLock::new(),
+            sealed: AtomicBool::new(false),
+            remember: Mutex::default(),
+            skipped: Mutex::default(),
+        });
+        ctx.0.add_graph(id, &graph);
+        graph
+    }
+
+    /// Adds an operator under its structural path; equal paths get ordinals, for tasks must tell them
+    /// apart.
+    ///
+    /// # Panics
+    /// When the context has been started: the program's mistake, reported at the call.
+    #[track_caller]
+    pub(crate) fn add<O: Operator + 'static>(
+        &self,
+        path: &str,
+        kind: Kind,
+        site: Site,
+        make: impl FnOnce(OpId) -> Arc<O>,
+    ) -> Arc<O> {
+        self.add_input(path, kind, site, |id| (make(id), None))
+    }
+
+    #[track_caller]
+    pub(crate) fn add_input<O: Operator + 'static>(
+        &self,
+        path: &str,
+        kind: Kind,
+        site: Site,
+        make: impl FnOnce(OpId) -> (Arc<O>, Option<Arc<dyn InputOperator>>),
+    ) -> Arc<O> {
+        assert!(
+            !self.sealed.load(Relaxed),
+            "{site}: operators can't be added to a context that has been started; build the whole graph \
+             first",
+        );
+        let mut g = self.entries.get();
+        let n = g.iter().filter(|e| e.path.split('#').next() == Some(path)).count();
+        let path = if n == 0 { path.to_string() } else { format!("{path}#{n}") };
+        let mut h = DefaultHasher::new();
+        path.hash(&mut h);
+        let id = OpId { graph: self.id, id: h.finish() };
+        let (op, input) = make(id);
+        g.push(Entry { id, path, name: None, kind, site, op: op.clone(), input });
+        op
+    }
+
+    /// Gives an operator the user's name; two of one name are refused at start.
+    pub(crate) fn name(&self, id: OpId, name: &str) {
+        if let Some(e) = self.entries.get().iter_mut().find(|e| e.id == id) {
+            e.name = Some(name.to_string());
+        }
+    }
+
+    /// A counter of records that an operator leaves out.
+    pub(crate) fn skip_counter(&self, name: &str) -> Accumulator<LongSum> {
+        let a = self.ctx.long_accumulator(name);
+        self.skipped.get().push((name.to_string(), a.clone()));
+        a
+    }
+
+    /// Records left out so far, by operator.
+    pub(crate) fn skipped(&self) -> Vec<(String, u64)> {
+        let g = self.skipped.get();
+        g.iter().map(|(n, a)| (n.clone(), a.value().sum as u64)).collect()
+    }
+
+    /// No operators from here on.
+    pub(crate) fn seal(&self) {
+        self.sealed.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed.load(Relaxed)
+    }
+
+    /// Checks what can be checked before the first batch.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let g = self.entries.get();
+        if !g.iter().any(|e| e.kind == Kind::Output) {
+            return Err(Error::usage(
+                "no output operations are registered, so nothing would run: add `print()`, \
+                 `foreach_rdd(..)` or another output before `start()`",
+            ));
+        }
+        for (i, e) in g.iter().enumerate() {
+            if let Some(other) =
+                g[..i].iter().find(|o| e.name.is_some() && o.name == e.name && o.kind == e.kind)
+            {
+                return Err(Error::usage(format!(
+                    "two operators are named `{}`: {} and {}; names must differ",
+                    e.name.as_deref().unwrap_or_default(),
+                    other.site,
+                    e.site
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Operators whose identity in a checkpoint isn't unique, with the sites that share it. A checkpoint
+    /// directory needs this to be empty.
+    pub(crate) fn ambiguous(&self) -> Vec<(String, Vec<Site>)> {
+        let g = self.entries.get();
+        let mut found: Vec<(String, Vec<Site>)> = Vec::new();
+        for e in g.iter().filter(|e| e.kind != Kind::Lineage && e.name.is_none()) {
+            let path = e.path.split('#').next().unwrap_or_default();
+            match found.iter_mut().find(|(p, _)| p == path) {
+                Some((_, sites)) => sites.push(e.site),
+                None => found.push((path.to_string(), vec![e.site])),
+            }
+        }
+        found.retain(|(_, sites)| sites.len() > 1);
+        found
+    }
+
+    /// Identities of all operators in creation order: the user's name, else the path with its ordinal.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        self.entries.get().iter().map(|e| e.name.clone().unwrap_or_else(|| e.path.clone())).collect()
+    }
+
+    pub(crate) fn set_zero(&self, zero: Time) {
+        let _ = self.zero.set(zero);
+    }
+
+    pub(crate) fn zero(&self) -> Option<Time> {
+        self.zero.get().copied()
+    }
+
+    pub(crate) fn set_remember(&self, d: Duration) -> Result<()> {
+        let mut r = self.remember.get();
+        if r.is_some() {
+            return Err(Error::usage("`remember` may be set once"));
+        }
+        *r = Some(d);
+        Ok(())
+    }
+
+    /// The operators of one kind, in creation order.
+    pub(crate) fn of_kind(&self, kind: Kind) -> Vec<Arc<dyn Operator>> {
+        self.entries.get().iter().filter(|e| e.kind == kind).map(|e| e.op.clone()).collect()
+    }
+
+    pub(crate) fn inputs(&self) -> Vec<Arc<dyn InputOperator>> {
+        self.entries.get().iter().filter_map(|e| e.input.clone()).collect()
+    }
+
+    pub(crate) fn outputs(&self) -> Vec<(OutputMeta, Arc<dyn Operator>)> {
+        let g = self.entries.get();
+        let outputs = g.iter().filter(|e| e.kind == Kind::Output);
+        outputs
+            .enumerate()
+            .map(|(id, e)| {
+                let name = e.name.clone().unwrap_or_else(|| {
+                    format!("{} at {}:{}", e.site.op, e.site.at.file(), e.site.at.line())
+                });
+                (OutputMeta { id, name, description: e.site.to_string() }, e.op.clone())
+            })
+            .collect()
+    }
+
+    fn find(&self, id: OpId) -> Result<Arc<dyn Operator>, TaskError> {
+        let g = self.entries.get();
+        g.iter()
+            .find(|e| e.id == id)
+            .map(|e| e.op.clone())
+            .ok_or_else(|| TaskError::Bug(format!("no operator {id:?} in this graph")))
+    }
+
+    /// Builds one operator's lineage (executors).
+    pub(crate) fn lineage(&self, id: OpId, t: Time) -> Result<(), TaskError> {
+        self.find(id)?.lineage(self, t).map_err(lineage_error)
+    }
+
+    pub(crate) fn base(
+        &self,
+        id: OpId,
+        t: Time,
+    ) -> Result<Box<dyn Any + Send + Sync>, TaskError> {
+        let base = self.find(id)?.base(self, t).map_err(lineage_error)?;
+        base.ok_or_else(|| TaskError::Bug(format!("no RDD at batch {t}")))
+    }
+
+    pub(crate) fn slices(&self) -> Result<Vec<(OpId, Time, Vec<u8>)>, TaskError> {
+        let inputs: Vec<_> =
+            self.entries.get().iter().filter_map(|e| Some((e.id, e.input.clone()?))).collect();
+        let mut all = Vec::new();
+        for (id, input) in inputs {
+            all.extend(input.slices()?.into_iter().map(|(t, b)| (id, t, b)));
+        }
+        Ok(all)
+    }
+
+    pub(crate) fn take_slice(&self, id: OpId, t: Time, bytes: &[u8]) -> Result<(), TaskError> {
+        let input = self.entries.get().iter().find(|e| e.id == id).and_then(|e| e.input.clone());
+        input
+            .ok_or_else(|| TaskError::Bug(format!("no input {id:?} in this graph")))?
+            .take_slice(t, bytes)
+    }
+
+    /// Up to which time batches are forgotten when `t` is over.
+    pub(crate) fn forgotten(&self, t: Time) -> Time {
+        t - self.remember.get().unwrap_or_default()
+    }
+
+    /// Batch `t` is over: what isn't remembered goes, inputs last.
+    pub(crate) fn completed(&self, t: Time) {
+        let up_to = self.forgotten(t);
+        self.forget_lineage(up_to);
+        self.ctx.0.forget_graph(self.id, up_to);
+    }
+
+    /// Drops the memoised lineage up to `up_to`.
+    pub(crate) fn forget_lineage(&self, up_to: Time) {
+        let ops: Vec<_> = self.entries.get().iter().rev().map(|e| e.op.clone()).collect();
+        ops.iter().for_each(|o| o.forget(up_to));
+    }
+
+    /// Asks the running jobs of batch `t` to stop at their next chunk.
+    pub(crate) fn cancel(&self, t: Time) {
+        if let Ok(e) = self.ctx.0.engine() {
+            e.cancel(&|id: &JobId| id.op.graph == self.id && id.batch == t);
+        }
+    }
+}
+
+fn lineage_error(e: Error) -> TaskError {
+    match e {
+        Error::TaskFailed { cause, .. } => cause,
+        e => TaskError::Input { message: e.to_string() },
+    }
+}
+
+impl fmt::Debug for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Graph").field("id", &self.id).field("operators", &self.paths()).finish()
+    }
+}

@@ -1,0 +1,234 @@
+//! The engine of `local[N]`: threads of this process, typed values, the task as the unit of retry.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+
+use super::{
+    Engine, Env, JobError, JobHandle, JobId, JobOutput, JobSpec, Pool, Role, StageKey, TaskBody,
+    TaskError, TaskOutput, TaskRef, run_task,
+};
+use crate::Time;
+use crate::context::Inner;
+use crate::sync::{LockExt, Mutex};
+
+/// Fewer records than this aren't worth waking a second thread.
+const SMALL: usize = 1_000;
+
+pub(crate) struct LocalEngine(Arc<Local>);
+
+struct Local {
+    ctx: Weak<Inner>,
+    env: Arc<Env>,
+    pool: Pool,
+    max_failures: u32,
+    running: Mutex<Vec<(JobId, Arc<AtomicBool>)>>,
+}
+
+impl LocalEngine {
+    pub(crate) fn new(ctx: Weak<Inner>, env: Arc<Env>, pool: Pool, max_failures: u32) -> Self {
+        LocalEngine(Arc::new(Local {
+            ctx,
+            env,
+            pool,
+            max_failures,
+            running: Mutex::default(),
+        }))
+    }
+}
+
+/// The tasks of stages that don't depend on each other, and what became of them.
+struct Wave {
+    env: Arc<Env>,
+    stop: Arc<AtomicBool>,
+    max_failures: u32,
+    /// (body, task, whether its blocks are published, width of its stage)
+    tasks: Vec<(Arc<dyn TaskBody>, TaskRef, bool, u32)>,
+    done: Vec<Mutex<Option<Result<TaskOutput, Failure>>>>,
+}
+
+struct Failure {
+    attempts: u32,
+    last: TaskError,
+}
+
+impl Wave {
+    fn run(&self, i: usize) {
+        let (body, task, publish, width) = &self.tasks[i];
+        let mut task = *task;
+        let outcome = loop {
+            match run_task(&**body, task, &self.env, &self.stop) {
+                Ok(mut out) => {
+                    if *publish {
+                        let blocks = std::mem::take(&mut out.blocks);
+                        self.env.store.publish(task, *width, blocks, out.records);
+                    }
+                    break Ok(out);
+                }
+                Err(last) => {
+                    task.run += 1;
+                    let again = !matches!(last, TaskError::Cancelled | TaskError::Lost { .. })
+                        && task.run < self.max_failures;
+                    if again {
+                        tracing::warn!(stage = %task.stage, partition = task.partition, attempt = task.run, "task failed, trying again: {last}");
+                        continue;
+                    }
+                    self.stop.store(true, Relaxed);
+                    break Err(Failure { attempts: task.run, last });
+                }
+            }
+        };
+        *self.done[i].get() = Some(outcome);
+    }
+}
+
+/// Stages whose output others read.
+fn keeps(role: Role) -> bool {
+    matches!(role, Role::Map | Role::Update)
+}
+
+impl Local {
+    fn run(&self, spec: JobSpec) -> Result<JobOutput, JobError> {
+        let stop = Arc::new(AtomicBool::new(false));
+        self.running.get().push((spec.id, stop.clone()));
+        let r = self.run_stages(&spec, &stop);
+        self.running.get().retain(|(_, s)| !Arc::ptr_eq(s, &stop));
+        r
+    }
+
+    fn run_stages(&self, spec: &JobSpec, stop: &Arc<AtomicBool>) -> Result<JobOutput, JobError> {
+        let mut out = JobOutput::default();
+        let mut level = vec![0u32; spec.stages.len()];
+        for (i, s) in spec.stages.iter().enumerate() {
+            level[i] = s.parents.iter().map(|p| level[*p as usize] + 1).max().unwrap_or(0);
+        }
+        let last = level.iter().copied().max().unwrap_or(0);
+        for l in 0..=last {
+            let stages: Vec<usize> = (0..spec.stages.len()).filter(|i| level[*i] == l).collect();
+            self.run_wave(spec, &stages, stop, &mut out)?;
+        }
+        Ok(out)
+    }
+
+    fn run_wave(
+        &self,
+        spec: &JobSpec,
+        stages: &[usize],
+        stop: &Arc<AtomicBool>,
+        out: &mut JobOutput,
+    ) -> Result<(), JobError> {
+        let mut tasks = Vec::new();
+        let mut records = 0usize;
+        for &i in stages {
+            let s = &spec.stages[i];
+            let body = self.body(&s.key)?;
+            records = records.saturating_add(self.input_records(&*body));
+            for t in &s.tasks {
+                let task = TaskRef { stage: s.key, run: 0, partition: t.partition };
+                tasks.push((body.clone(), task, keeps(s.key.role), s.width));
+            }
+        }
+        let n = tasks.len();
+        let wave = Arc::new(Wave {
+            env: self.env.clone(),
+            stop: stop.clone(),
+            max_failures: self.max_failures,
+            done: (0..n).map(|_| Mutex::new(None)).collect(),
+            tasks,
+        });
+        let w = wave.clone();
+        self.pool.run(n, records < SMALL, Arc::new(move |i| w.run(i)));
+        let mut failed: Option<Failure> = None;
+        let final_stage = spec.stages.len() - 1;
+        for (i, done) in wave.done.iter().enumerate() {
+            let task = &wave.tasks[i].1;
+            match done.get().take() {
+                Some(Ok(o)) => {
+                    out.tasks_run += 1;
+                    if !o.accs.is_empty() {
+                        out.accs.push((task.stage, task.partition, o.accs));
+                    }
+                    if task.stage == spec.stages[final_stage].key {
+                        out.results.extend(o.result);
+                    }
+                }
+                Some(Err(e)) => {
+                    // The first failure stopped the others: its error is the one to report.
+                    if failed.as_ref().is_none_or(|f| matches!(f.last, TaskError::Cancelled)) {
+                        failed = Some(e);
+                    }
+                }
+                None => {
+                    let last = TaskError::Bug(format!("task {task:?} didn't run"));
+                    failed = Some(Failure { attempts: 0, last });
+                }
+            }
+        }
+        out.stages_run += stages.len() as u64;
+        match failed {
+            None => Ok(()),
+            Some(Failure { last: TaskError::Lost { stage, partition }, .. }) => {
+                Err(JobError::Lost { stage, partition })
+            }
+            Some(Failure { last: TaskError::Cancelled, .. }) => Err(JobError::Cancelled),
+            Some(Failure { attempts, last }) => Err(JobError::Failed { attempts, last }),
+        }
+    }
+
+    fn body(&self, key: &StageKey) -> Result<Arc<dyn TaskBody>, JobError> {
+        let found = match self.ctx.upgrade() {
+            Some(ctx) => ctx.body(key),
+            None => Err(TaskError::Cancelled),
+        };
+        found.map_err(|last| JobError::Failed { attempts: 0, last })
+    }
+
+    /// What a stage's tasks will read altogether.
+    fn input_records(&self, body: &dyn TaskBody) -> usize {
+        let mut parents = Vec::new();
+        body.parents(&mut parents);
+        if parents.is_empty() {
+            return body.input_records();
+        }
+        parents.iter().map(|p| self.env.store.records(&p.key())).sum()
+    }
+}
+
+impl Engine for LocalEngine {
+    fn submit(&self, spec: JobSpec) -> JobHandle {
+        let local = self.0.clone();
+        JobHandle::new(move || local.run(spec))
+    }
+
+    fn cancel(&self, which: &dyn Fn(&JobId) -> bool) {
+        for (id, stop) in self.0.running.get().iter() {
+            if which(id) {
+                stop.store(true, Relaxed);
+            }
+        }
+    }
+
+    fn missing(&self, stage: &StageKey, width: u32) -> Vec<u32> {
+        self.0.env.store.missing(stage, width)
+    }
+
+    fn release(&self, stage: &StageKey, width: u32) {
+        self.0.env.store.release(stage, width);
+    }
+
+    fn forget(&self, _: u32, _: Time) {}
+
+    fn remote(&self) -> bool {
+        false
+    }
+
+    fn executors(&self) -> usize {
+        1
+    }
+}
+
+impl fmt::Debug for LocalEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LocalEngine({} threads)", self.0.pool.threads())
+    }
+}

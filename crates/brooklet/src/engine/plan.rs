@@ -1,0 +1,90 @@
+//! From lineage to a job: cut at shuffles, leave out what is there, ask for the rest.
+
+use std::sync::Arc;
+
+use super::{JobError, JobId, JobSpec, Payload, Stage, Task, TaskBody};
+use crate::context::Inner;
+use crate::{Error, Result, conf::defaults};
+
+/// Runs `root` for the given partitions and returns its results in that order.
+///
+/// Lost outputs of earlier stages are made again from lineage, just those, up to
+/// [`defaults::STAGE_MAX_ATTEMPTS`] times.
+pub(crate) fn run_job(
+    ctx: &Inner,
+    root: &Arc<dyn TaskBody>,
+    partitions: impl IntoIterator<Item = u32>,
+) -> Result<Vec<Payload>> {
+    let partitions: Vec<u32> = partitions.into_iter().collect();
+    if partitions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let engine = ctx.engine()?;
+    let key = root.key();
+    ctx.add_body(root);
+    let mut attempt = 0;
+    let out = loop {
+        let mut stages = Vec::new();
+        plan(ctx, &**engine, root, Some(&partitions), &mut stages);
+        let mut spec = JobSpec {
+            id: JobId { batch: key.batch, op: key.op, action: key.sub, run: attempt },
+            fingerprint: 0,
+            stages,
+            inputs: Vec::new(),
+            replays: Vec::new(),
+        };
+        if engine.remote() {
+            ctx.complete_for_remote(&mut spec)?;
+        }
+        attempt += 1;
+        match engine.submit(spec).wait() {
+            Ok(out) => break out,
+            Err(JobError::Lost { stage, partition }) if attempt < defaults::STAGE_MAX_ATTEMPTS => {
+                tracing::warn!(%stage, partition, "output of a stage is gone, computing it again");
+            }
+            Err(JobError::Lost { stage, partition }) => {
+                let cause = super::TaskError::Lost { stage, partition };
+                return Err(Error::TaskFailed { attempts: attempt, cause });
+            }
+            Err(JobError::Failed { attempts, last }) => {
+                return Err(Error::TaskFailed { attempts, cause: last });
+            }
+            Err(JobError::Cancelled) => return Err(Error::Cancelled),
+        }
+    };
+    ctx.stats.add(&out);
+    ctx.accumulators.apply(out.accs)?;
+    Ok(out.results)
+}
+
+/// Adds the stage of `body` after the stages it needs. Returns its index, or nothing when all of its
+/// output is there.
+fn plan(
+    ctx: &Inner,
+    engine: &dyn super::Engine,
+    body: &Arc<dyn TaskBody>,
+    wanted: Option<&[u32]>,
+    stages: &mut Vec<Stage>,
+) -> Option<u32> {
+    let key = body.key();
+    if let Some(i) = stages.iter().position(|s| s.key == key) {
+        return Some(i as u32);
+    }
+    let width = body.width() as u32;
+    let missing = match wanted {
+        Some(parts) => parts.to_vec(),
+        None => engine.missing(&key, width),
+    };
+    if missing.is_empty() {
+        return None;
+    }
+    let mut up = Vec::new();
+    body.parents(&mut up);
+    let parents = up.iter().filter_map(|p| plan(ctx, engine, p, None, stages)).collect();
+    let tasks = missing
+        .into_iter()
+        .map(|partition| Task { partition, payload: Vec::new(), preferred: Vec::new() })
+        .collect();
+    stages.push(Stage { key, width, parents, tasks });
+    Some(stages.len() as u32 - 1)
+}

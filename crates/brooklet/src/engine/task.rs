@@ -1,0 +1,200 @@
+//! A running task: what it sees of the engine, what it leaves, and how it is run.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use serde::{Deserialize, Serialize};
+
+use super::accumulator::{begin_task, end_task};
+use super::site::{panic_text, take_culprit};
+use super::store::OutputStore;
+use super::{AccUpdates, Payload, Site, StageKey, TaskError, TaskRef, UserError};
+use crate::block::BlockStore;
+use crate::data::{HashSeed, Wire};
+use crate::error::BoxError;
+
+/// The code of one stage, made where its node was built; also the stage as the driver sees it.
+pub trait TaskBody: Send + Sync {
+    /// The stage's name.
+    fn key(&self) -> StageKey;
+    /// How many partitions the stage has.
+    fn width(&self) -> usize;
+    /// The stages whose output it reads.
+    fn parents(&self, out: &mut Vec<Arc<dyn TaskBody>>);
+    /// Computes partition `cx.partition()`.
+    ///
+    /// # Errors
+    /// Whatever ends the attempt; nothing it has put is visible then.
+    fn run(&self, cx: &TaskCx<'_>) -> Result<(), TaskError>;
+    /// Records that its tasks will read from inputs, if known; small stages aren't worth a second
+    /// thread.
+    fn input_records(&self) -> usize {
+        usize::MAX
+    }
+}
+
+/// What a task leaves behind; visible when the task (on a cluster: its job) has succeeded.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct TaskOutput {
+    /// Blocks for later stages.
+    pub blocks: Vec<Payload>,
+    /// Records in them.
+    pub records: usize,
+    /// An action's result.
+    pub result: Option<Payload>,
+    /// Accumulator updates.
+    pub accs: AccUpdates,
+}
+
+/// What tasks of one process share.
+#[derive(Debug)]
+pub(crate) struct Env {
+    pub(crate) store: OutputStore,
+    pub(crate) blocks: Arc<BlockStore>,
+    /// Everything that leaves a task is encoded.
+    pub(crate) bytes: bool,
+    pub(crate) seed: HashSeed,
+    /// Where an executor fetches received blocks from that it doesn't have.
+    pub(crate) fetch_from: Option<Arc<BlockStore>>,
+}
+
+/// One attempt of one task, as its body sees it. Belongs to the thread that runs it.
+pub struct TaskCx<'a> {
+    task: TaskRef,
+    env: &'a Env,
+    stop: &'a AtomicBool,
+    noted: Cell<bool>,
+    error: RefCell<Option<TaskError>>,
+    out: RefCell<TaskOutput>,
+}
+
+impl TaskCx<'_> {
+    /// The task's name.
+    pub fn task(&self) -> TaskRef {
+        self.task
+    }
+
+    /// The partition to compute.
+    pub fn partition(&self) -> usize {
+        self.task.partition as usize
+    }
+
+    /// Called by whatever produces records, once per chunk (about 16 kB or 1000 records): the only place
+    /// where a pipe looks at errors and at the stop flag.
+    ///
+    /// # Errors
+    /// The error noted by [`TaskCx::record_failed`], or [`TaskError::Cancelled`].
+    #[inline]
+    pub fn check(&self) -> Result<(), TaskError> {
+        if self.noted.get() | self.stop.load(Relaxed) { self.why() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn why(&self) -> Result<(), TaskError> {
+        self.noted.set(false);
+        Err(self.error.take().unwrap_or(TaskError::Cancelled))
+    }
+
+    /// A fallible closure returned an error for a record. The record is left out; the task ends at the
+    /// next check.
+    #[cold]
+    pub fn record_failed(&self, site: &Site, error: BoxError) {
+        self.noted.set(true);
+        self.error.borrow_mut().get_or_insert_with(|| TaskError::Failed {
+            culprit: (*site).into(),
+            partition: self.task.partition,
+            error: UserError(error.into()),
+        });
+    }
+
+    /// The seed of key hashes.
+    #[inline]
+    pub(crate) fn seed(&self) -> HashSeed {
+        self.env.seed
+    }
+
+    /// Whether what leaves the task must be encoded.
+    pub(crate) fn bytes(&self) -> bool {
+        self.env.bytes
+    }
+
+    pub(crate) fn blocks(&self) -> &BlockStore {
+        &self.env.blocks
+    }
+
+    /// Where an executor fetches received blocks from.
+    pub(crate) fn fetch_from(&self) -> Option<&BlockStore> {
+        self.env.fetch_from.as_deref()
+    }
+
+    pub(crate) fn store(&self) -> &OutputStore {
+        &self.env.store
+    }
+
+    /// The next block of this task's output.
+    pub(crate) fn put_block<T: Wire>(&self, v: T, records: usize) -> Result<(), TaskError> {
+        let p = Payload::new(v, self.env.bytes)?;
+        let mut out = self.out.borrow_mut();
+        out.blocks.push(p);
+        out.records += records;
+        Ok(())
+    }
+
+    /// The action's result for this partition.
+    pub(crate) fn put_result<T: Wire>(&self, v: T) -> Result<(), TaskError> {
+        self.out.borrow_mut().result = Some(Payload::new(v, self.env.bytes)?);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TaskCx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskCx").field("task", &self.task).finish_non_exhaustive()
+    }
+}
+
+/// Runs one attempt: nothing of it is visible unless this returns `Ok`.
+pub(crate) fn run_task(
+    body: &dyn TaskBody,
+    task: TaskRef,
+    env: &Env,
+    stop: &AtomicBool,
+) -> Result<TaskOutput, TaskError> {
+    let cx = TaskCx {
+        task,
+        env,
+        stop,
+        noted: Cell::new(false),
+        error: RefCell::default(),
+        out: RefCell::default(),
+    };
+    begin_task();
+    let _ = take_culprit();
+    let r = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        body.run(&cx)?;
+        cx.check_noted()
+    }));
+    let accs = end_task(env.bytes);
+    match r {
+        Ok(Ok(())) => {
+            let mut out = cx.out.into_inner();
+            out.accs = accs?;
+            Ok(out)
+        }
+        Ok(Err(e)) => Err(e),
+        Err(p) => Err(TaskError::Panicked {
+            culprit: take_culprit().map(Into::into),
+            partition: task.partition,
+            message: panic_text(&*p),
+        }),
+    }
+}
+
+impl TaskCx<'_> {
+    /// A failed record after the last chunk's check still fails the task.
+    fn check_noted(&self) -> Result<(), TaskError> {
+        if self.noted.get() { self.why() } else { Ok(()) }
+    }
+}

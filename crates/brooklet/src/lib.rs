@@ -1,0 +1,41 @@
+//! brooklet: micro-batch stream processing, after the design of Spark Streaming.
+#![deny(missing_docs)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod block;
+mod conf;
+mod context;
+mod data;
+mod dstream;
+pub mod engine;
+mod error;
+pub mod metrics;
+pub mod prelude;
+pub mod rdd;
+pub mod receiver;
+pub mod scheduler;
+pub mod source;
+mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod text;
+pub mod time;
+
+pub use block::StorageLevel;
+pub use conf::{Conf, FailurePolicy, QueuePolicy, defaults};
+pub use context::{Context, ContextState, StreamingContext, StreamingContextBuilder};
+pub use data::{Data, HashSeed, Key, Wire};
+pub use dstream::{DStream, DeadLetter, ErasedNode, GraphRef, IntoRdd, Node, Output};
+pub use engine::{Accumulate, Accumulator, Broadcast, DoubleSum, LongSum, Site, TaskError};
+pub use error::{BoxError, Error, Result};
+pub use rdd::{Erased, OnError, Outcome, PartitionIter, Partitioner, Partitions, Pipe, Rdd};
+pub use receiver::{AsyncReceiver, Receiver, Store};
+pub use scheduler::{
+    BatchInfo, ListenerId, OutputOperationInfo, ReceiverInfo, StatsReportListener, StreamInputInfo,
+    StreamingListener,
+};
+pub use source::{Input, Queue, QueueOptions, SliceInfo, TextQueue};
+pub use text::Str;
+pub use time::{
+    Interval, Time, format_duration, millis, minutes, parse_duration, seconds,
+};

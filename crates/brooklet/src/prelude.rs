@@ -1,0 +1,7 @@
+//! What every program needs: `use brooklet::prelude::*;`
+
+pub use crate::{
+    BatchInfo, BoxError, Conf, Context, DStream, Error, FailurePolicy, OnError, QueuePolicy, Rdd,
+    Receiver, StorageLevel, Store, Str, StreamingContext, StreamingListener, Time, millis, minutes,
+    seconds,
+};

@@ -1,0 +1,296 @@
+//! The combining shuffle behind `reduce_by_key`.
+//!
+//! A map task combines into ONE table, the hash carried in the entry, and deals the entries out to the
+//! partitions only when it is drained. The reduce side merges in map-partition order, so that a second
+//! attempt is bit-equal, floats too. Map outputs stay in the store until their lineage is forgotten:
+//! other attempts and other outputs read them by reference.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use super::combine::{Entry, Groups, Table};
+use super::kept::{Kept, Memory};
+use super::partitioner::{Partitioning, carried_hash};
+use super::pipe::{Captured, Pipe, slice_source};
+use super::{Erased, Rdd};
+use crate::context::Inner;
+use crate::data::{Data, Key, Wire};
+use crate::engine::{Role, Site, StageKey, TaskBody, TaskCx, TaskError};
+
+/// One block: what a map task has for one reduce partition.
+type Block<K, V> = Kept<Entry<K, V>>;
+
+/// The map side.
+struct MapStage<K, V, P, F> {
+    key: StageKey,
+    ctx: Weak<Inner>,
+    parent: Arc<P>,
+    f: Arc<F>,
+    memory: Arc<Memory<K, V>>,
+    partitioning: Partitioning<K>,
+    reduce_partitions: u32,
+    site: Site,
+}
+
+impl<K, V, P, F> MapStage<K, V, P, F>
+where
+    K: Key,
+    V: Wire,
+    P: Pipe<Out = (K, V)>,
+    F: Fn(V, V) -> V + Send + Sync + 'static,
+{
+    fn combine(&self, cx: &TaskCx<'_>) -> Result<Vec<Entry<K, V>>, TaskError> {
+        let (f, site, seed, memory) = (&*self.f, &self.site, cx.seed(), &*self.memory);
+        let hint = memory.keys();
+        let table =
+            Table::with_memory(hint, memory.index.take(2 * hint), memory.entries.take(hint));
+        let mut groups = Groups::new(table);
+        self.parent.fold(cx, cx.partition(), (), |(), (k, v)| {
+            site.guard(|| groups.push(carried_hash(seed, &k), k, v, f));
+        })?;
+        let (entries, index) = site.guard(|| groups.finish(f)).into_parts();
+        memory.index.give(index);
+        memory.saw(entries.len());
+        Ok(entries)
+    }
+}
+
+impl<K, V, P, F> TaskBody for MapStage<K, V, P, F>
+where
+    K: Key,
+    V: Wire,
+    P: Pipe<Out = (K, V)>,
+    F: Fn(V, V) -> V + Send + Sync + 'static,
+{
+    fn key(&self) -> StageKey {
+        self.key
+    }
+    fn width(&self) -> usize {
+        self.parent.partitions()
+    }
+    fn parents(&self, out: &mut Vec<Arc<dyn TaskBody>>) {
+        self.parent.wide(out);
+    }
+    fn input_records(&self) -> usize {
+        self.parent.input_records()
+    }
+    fn run(&self, cx: &TaskCx<'_>) -> Result<(), TaskError> {
+        let mut entries = self.combine(cx)?;
+        let parts = self.partitioning.partitions();
+        let home = &self.memory.entries;
+        if parts == 1 {
+            let n = entries.len();
+            return cx.put_block::<Block<K, V>>(Kept::new(entries, home), n);
+        }
+        let share = entries.len() / parts + entries.len() / 16;
+        let mut to: Vec<Vec<Entry<K, V>>> = (0..parts).map(|_| home.take(share)).collect();
+        for e in entries.drain(..) {
+            let part = match &self.partitioning {
+                Partitioning::Hash(n) => super::combine::part_of(e.hash, *n),
+                user => self.site.guard(|| user.of(&e.key, e.hash)),
+            };
+            to[part].push(e);
+        }
+        home.give(entries);
+        for block in to {
+            let n = block.len();
+            cx.put_block::<Block<K, V>>(Kept::new(block, home), n)?;
+        }
+        Ok(())
+    }
+}
+
+impl<K, V, P, F> Drop for MapStage<K, V, P, F> {
+    fn drop(&mut self) {
+        Inner::stage_dropped(&self.ctx, &self.key, self.reduce_partitions);
+    }
+}
+
+/// The reduce side.
+pub(crate) struct Reduced<K, V, F> {
+    map: Arc<dyn TaskBody>,
+    maps: usize,
+    parts: usize,
+    f: Arc<F>,
+    memory: Arc<Memory<K, V>>,
+    site: Site,
+}
+
+/// What is fixed for all batches of one `reduce_by_key`.
+pub(crate) struct ReduceSpec<K, V, F> {
+    pub(crate) f: Arc<F>,
+    pub(crate) memory: Arc<Memory<K, V>>,
+    pub(crate) partitioning: Partitioning<K>,
+    pub(crate) site: Site,
+}
+
+impl<K, V, F> Clone for ReduceSpec<K, V, F> {
+    fn clone(&self) -> Self {
+        ReduceSpec {
+            f: self.f.clone(),
+            memory: self.memory.clone(),
+            partitioning: self.partitioning.clone(),
+            site: self.site,
+        }
+    }
+}
+
+impl<K, V, F> ReduceSpec<K, V, F>
+where
+    K: Key,
+    V: Wire,
+    F: Fn(V, V) -> V + Send + Sync + 'static,
+{
+    pub(crate) fn new(f: F, partitioning: Partitioning<K>, site: Site) -> Self {
+        ReduceSpec { f: Arc::new(f), memory: Arc::default(), partitioning, site }
+    }
+
+    /// The lineage of one batch.
+    pub(crate) fn lineage<P: Pipe<Out = (K, V)>>(
+        &self,
+        ctx: &Arc<Inner>,
+        key: StageKey,
+        parent: Arc<P>,
+    ) -> Reduced<K, V, F> {
+        let maps = parent.partitions();
+        let map: Arc<dyn TaskBody> = Arc::new(MapStage {
+            key,
+            ctx: Arc::downgrade(ctx),
+            parent,
+            f: self.f.clone(),
+            memory: self.memory.clone(),
+            partitioning: self.partitioning.clone(),
+            reduce_partitions: self.partitioning.partitions() as u32,
+            site: self.site,
+        });
+        ctx.add_body(&map);
+        Reduced {
+            map,
+            maps,
+            parts: self.partitioning.partitions(),
+            f: self.f.clone(),
+            memory: self.memory.clone(),
+            site: self.site,
+        }
+    }
+}
+
+impl<K, V, F> Reduced<K, V, F>
+where
+    K: Key,
+    V: Wire,
+    F: Fn(V, V) -> V + Send + Sync + 'static,
+{
+    /// The merged partition; the first reader in a process merges, others share.
+    fn read(&self, cx: &TaskCx<'_>, part: usize) -> Result<Arc<Block<K, V>>, TaskError> {
+        let key = self.map.key();
+        if let Some(m) = cx.store().merged(&key, part as u32) {
+            let m: Arc<dyn Any + Send + Sync> = m;
+            return m.downcast().map_err(|_| TaskError::Bug("a merged side has changed".into()));
+        }
+        let blocks = cx.store().column(&key, self.maps, part)?;
+        let mut blocks: Vec<Arc<Block<K, V>>> =
+            blocks.iter().map(|b| b.get::<Block<K, V>>()).collect::<Result<_, _>>()?;
+        blocks.retain(|b| !b.v.is_empty());
+        let merged = match blocks.len() {
+            0 => Arc::new(Kept::new(Vec::new(), &self.memory.entries)),
+            1 => blocks.swap_remove(0),
+            _ => Arc::new(self.merge(cx, &blocks)?),
+        };
+        cx.store().keep_merged(key, part as u32, merged.clone());
+        Ok(merged)
+    }
+
+    fn merge(
+        &self,
+        cx: &TaskCx<'_>,
+        blocks: &[Arc<Block<K, V>>],
+    ) -> Result<Block<K, V>, TaskError> {
+        let memory = &*self.memory;
+        let room = blocks.iter().map(|b| b.v.len()).max().unwrap_or(0);
+        let room = room + room / 2;
+        let mut first = memory.entries.take(room);
+        first.extend(blocks[0].v.iter().cloned());
+        let mut table = Table::from_distinct(first, room, memory.index.take(2 * room));
+        for b in &blocks[1..] {
+            for chunk in b.v.chunks(8 * 1024) {
+                self.site.guard(|| table.merge_all_from(chunk, &*self.f));
+                cx.check()?;
+            }
+        }
+        let (entries, index) = table.into_parts();
+        memory.index.give(index);
+        Ok(Kept::new(entries, &memory.entries))
+    }
+}
+
+impl<K, V, F> Pipe for Reduced<K, V, F>
+where
+    K: Key,
+    V: Wire,
+    F: Fn(V, V) -> V + Send + Sync + 'static,
+{
+    type Out = (K, V);
+    fn partitions(&self) -> usize {
+        self.parts
+    }
+    fn wide(&self, out: &mut Vec<Arc<dyn TaskBody>>) {
+        out.push(self.map.clone());
+    }
+    fn known_len(&self, cx: &TaskCx<'_>, part: usize) -> Result<Option<u64>, TaskError> {
+        Ok(Some(self.read(cx, part)?.v.len() as u64))
+    }
+    /// A stage made in `foreach_rdd` has no place in an executor's graph: refused with its site.
+    fn captures(&self, out: &mut Vec<Captured>) {
+        out.push(Captured { site: self.site, bytes: 0 });
+    }
+    slice_source!((K, V), |self, cx, part| &self.read(cx, part)?.v, |e: &Entry<K, V>| (
+        e.key.clone(),
+        e.val.clone()
+    ));
+}
+
+impl<K, V, F> fmt::Debug for Reduced<K, V, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {} partitions", self.site, self.parts)
+    }
+}
+
+impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
+    /// The values of each key, merged by `f` (associative and commutative), first within each partition.
+    /// The result has as many partitions as the context's default parallelism.
+    ///
+    /// ```
+    /// # let ctx = brooklet::Context::new(brooklet::Conf::new("doc").master("local[2]"))?;
+    /// let pairs = ctx.parallelize([("a", 1), ("b", 2), ("a", 3)].map(|(k, v)| (k.to_string(), v)), 2);
+    /// let mut sums = pairs.reduce_by_key(|a, b| a + b).collect()?;
+    /// sums.sort();
+    /// assert_eq!(sums, [("a".to_string(), 4), ("b".to_string(), 2)]);
+    /// # brooklet::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn reduce_by_key<F>(&self, f: F) -> Rdd<(K, V)>
+    where
+        K: Key,
+        V: Wire,
+        F: Fn(V, V) -> V + Send + Sync + 'static,
+    {
+        self.reduce_by_key_into(f, self.ctx.default_parallelism())
+    }
+
+    /// [`Rdd::reduce_by_key`] with `partitions` partitions (at least 1).
+    #[track_caller]
+    pub fn reduce_by_key_into<F>(&self, f: F, partitions: usize) -> Rdd<(K, V)>
+    where
+        K: Key,
+        V: Wire,
+        F: Fn(V, V) -> V + Send + Sync + 'static,
+    {
+        let site = Site::here("reduce_by_key");
+        let spec = ReduceSpec::new(f, Partitioning::Hash(partitions.max(1)), site);
+        let key = self.origin.next_stage(Role::Map);
+        let reduced = spec.lineage(&self.ctx.0, key, self.pipe.clone());
+        Rdd::new(&self.ctx, Arc::new(Erased::new(Arc::new(reduced))), self.origin.clone())
+    }
+}

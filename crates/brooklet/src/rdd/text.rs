@@ -1,0 +1,58 @@
+//! Text blocks as partitions: the records are slices of them.
+
+use std::sync::Arc;
+
+use super::pipe::{Flow, Pipe};
+use crate::engine::{TaskBody, TaskCx, TaskError};
+use crate::text::{Str, TextBlock};
+
+/// Text between two checks.
+const RUN: usize = 64 * 1024;
+
+pub(crate) struct TextParts(pub(crate) Vec<Arc<TextBlock>>);
+
+impl Pipe for TextParts {
+    type Out = Str;
+    fn partitions(&self) -> usize {
+        self.0.len()
+    }
+    fn wide(&self, _: &mut Vec<Arc<dyn TaskBody>>) {}
+    fn known_len(&self, _: &TaskCx<'_>, part: usize) -> Result<Option<u64>, TaskError> {
+        Ok(Some(self.0[part].line_count() as u64))
+    }
+    /// An estimate: a line has about 64 bytes.
+    fn input_records(&self) -> usize {
+        self.0.iter().map(|b| b.len() / 64 + 1).sum()
+    }
+    #[inline]
+    fn fold<A>(
+        &self,
+        cx: &TaskCx<'_>,
+        part: usize,
+        init: A,
+        mut f: impl FnMut(A, Str) -> A,
+    ) -> Result<A, TaskError> {
+        let mut acc = init;
+        for run in self.0[part].line_runs(RUN) {
+            acc = run.fold(acc, &mut f);
+            cx.check()?;
+        }
+        Ok(acc)
+    }
+    #[inline]
+    fn try_each(
+        &self,
+        cx: &TaskCx<'_>,
+        part: usize,
+        mut f: impl FnMut(Str) -> Flow,
+    ) -> Result<Flow, TaskError> {
+        for run in self.0[part].line_runs(RUN) {
+            let r = run.each(&mut f);
+            cx.check()?;
+            if r.is_break() {
+                return Ok(r);
+            }
+        }
+        Ok(Flow::Continue(()))
+    }
+}

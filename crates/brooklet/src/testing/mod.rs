@@ -1,0 +1,5 @@
+//! What tests of streams need: drive batches by hand, collect what comes out.
+
+mod driver;
+
+pub use driver::{Collector, Driver, TestEngine, run, run_sorted};
