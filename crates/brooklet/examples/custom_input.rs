@@ -31,30 +31,21 @@ impl Input for Counter {
     fn read(&self, slice: &Arc<Range<u64>>) -> Result<Partitions<u64>, BoxError> {
         let (from, to) = (slice.start, slice.end);
         let mid = from + (to - from) / 2;
-        Ok(Partitions::from_fn(2, move |part| {
-            if part == 0 { from..mid } else { mid..to }
-        }))
+        Ok(Partitions::from_fn(2, move |part| if part == 0 { from..mid } else { mid..to }))
     }
 
     fn input_info(&self, slice: &Range<u64>) -> SliceInfo {
         let mut info = SliceInfo::records(slice.end - slice.start);
-        info.metadata
-            .insert("Description".into(), format!("{slice:?}"));
+        info.metadata.insert("Description".into(), format!("{slice:?}"));
         info
     }
 }
 
 fn main() -> brooklet::Result<()> {
-    let batches: u32 = std::env::args()
-        .nth(1)
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(10);
+    let batches: u32 = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(10);
 
     let ssc = StreamingContext::new(Conf::new("custom-input"), millis(100))?;
-    let numbers = ssc.input_stream(Counter {
-        next: 0,
-        per_batch: 1_000_000,
-    });
+    let numbers = ssc.input_stream(Counter { next: 0, per_batch: 1_000_000 });
     let even = numbers.filter(|n| n % 2 == 0);
     even.count().print();
     even.map(|n| n as u128).reduce(|a, b| a + b).print();

@@ -16,11 +16,7 @@ impl Receiver for Sensor {
 
     fn run(&mut self, out: &mut Store<(String, f64)>) -> Result<(), BoxError> {
         while self.left > 0 && out.sleep(millis(2)) {
-            let room = if self.left % 2 == 0 {
-                "kitchen"
-            } else {
-                "cellar"
-            };
+            let room = if self.left % 2 == 0 { "kitchen" } else { "cellar" };
             let degrees = 18.0 + f64::from(self.left % 7);
             out.store((room.to_string(), degrees))?;
             self.left -= 1;
@@ -36,10 +32,7 @@ fn main() -> brooklet::Result<()> {
         .map(|(room, degrees)| (room, (degrees, 1u32)))
         .reduce_by_key(|a, b| (a.0 + b.0, a.1 + b.1))
         .map(|(room, (sum, n))| {
-            format!(
-                "{room}: {:.1} degrees on average of {n} readings",
-                sum / f64::from(n)
-            )
+            format!("{room}: {:.1} degrees on average of {n} readings", sum / f64::from(n))
         })
         .print();
     ssc.start()?;

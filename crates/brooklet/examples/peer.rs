@@ -43,27 +43,17 @@ fn load(path: &str, per: usize, batches: usize) -> Vec<Vec<Arc<TextBlock>>> {
         let block: String = lines.by_ref().take(n).collect();
         (!block.is_empty()).then(|| TextBlock::from_string(block))
     };
-    let mut batch = || {
-        [block(per.div_ceil(2)), block(per / 2)]
-            .into_iter()
-            .flatten()
-            .collect()
-    };
-    (0..batches)
-        .map_while(|_| Some(batch()).filter(|b: &Vec<_>| !b.is_empty()))
-        .collect()
+    let mut batch = || [block(per.div_ceil(2)), block(per / 2)].into_iter().flatten().collect();
+    (0..batches).map_while(|_| Some(batch()).filter(|b: &Vec<_>| !b.is_empty())).collect()
 }
 
 fn main() -> brooklet::Result<()> {
     let mut words = std::env::args().skip(1);
     let case = words.next().expect("usage: peer CASE key=value ...");
-    let args: HashMap<String, String> = words
-        .filter_map(|a| a.split_once('=').map(|(k, v)| (k.into(), v.into())))
-        .collect();
-    let num = |key: &str, default: usize| {
-        args.get(key)
-            .map_or(default, |v| v.parse().expect("a number"))
-    };
+    let args: HashMap<String, String> =
+        words.filter_map(|a| a.split_once('=').map(|(k, v)| (k.into(), v.into()))).collect();
+    let num =
+        |key: &str, default: usize| args.get(key).map_or(default, |v| v.parse().expect("a number"));
     match case.as_str() {
         "grep" | "wordcount" | "empty" => text(&case, &args, &num),
         "socket" => socket(&num),
@@ -86,12 +76,10 @@ fn text(
     let t = totals.clone();
     if case == "grep" {
         let needle = args["needle"].clone();
-        lines
-            .filter(move |line| line.contains(&needle))
-            .foreach_rdd(move |rdd, _| {
-                t.hits.fetch_add(rdd.count()?, Relaxed);
-                Ok::<_, Error>(())
-            });
+        lines.filter(move |line| line.contains(&needle)).foreach_rdd(move |rdd, _| {
+            t.hits.fetch_add(rdd.count()?, Relaxed);
+            Ok::<_, Error>(())
+        });
     } else {
         let words = lines.flat_map(|line| line.split(" "));
         let counts = words.map(|word| (word, 1)).reduce_by_key(|a, b| a + b);
@@ -116,26 +104,15 @@ fn text(
     for i in 0..input.len() * num("passes", 2) {
         // The interval is 1 ms, so batches without input run in between: not ours, not counted.
         queue.push_blocks(input[i % input.len()].iter().cloned());
-        let (ms, _) = completed
-            .iter()
-            .find(|(_, records)| *records > 0)
-            .expect("a batch");
+        let (ms, _) = completed.iter().find(|(_, records)| *records > 0).expect("a batch");
         let before = std::mem::replace(&mut words, totals.words.load(Relaxed));
-        let n = if case == "grep" {
-            per as u64
-        } else {
-            words - before
-        };
+        let n = if case == "grep" { per as u64 } else { words - before };
         println!("{{\"ev\":\"batch\",\"i\":{i},\"ms\":{ms:.6},\"n\":{n}}}");
     }
     ssc.stop(true)?;
     let check = match case {
         "grep" => totals.hits.load(Relaxed).to_string(),
-        _ => format!(
-            "{}/{}",
-            totals.keys.load(Relaxed),
-            totals.words.load(Relaxed)
-        ),
+        _ => format!("{}/{}", totals.keys.load(Relaxed), totals.words.load(Relaxed)),
     };
     println!("{{\"ev\":\"check\",\"v\":\"{check}\"}}");
     Ok(())
@@ -146,14 +123,13 @@ fn socket(num: &dyn Fn(&str, usize) -> usize) -> brooklet::Result<()> {
     let ssc = StreamingContext::new(conf, millis(num("interval", 1000) as u64))?;
     let counted = Arc::new(AtomicU64::new(0));
     let c = counted.clone();
-    ssc.socket_text_stream("127.0.0.1", num("port", 9999) as u16)
-        .foreach_rdd(move |rdd, _| {
-            let n = rdd.count()?;
-            if n > 0 && c.fetch_add(n, Relaxed) == 0 {
-                println!("{{\"ev\":\"first\"}}");
-            }
-            Ok::<_, Error>(())
-        });
+    ssc.socket_text_stream("127.0.0.1", num("port", 9999) as u16).foreach_rdd(move |rdd, _| {
+        let n = rdd.count()?;
+        if n > 0 && c.fetch_add(n, Relaxed) == 0 {
+            println!("{{\"ev\":\"first\"}}");
+        }
+        Ok::<_, Error>(())
+    });
     let (done, completed) = channel();
     ssc.add_listener(Completed(done));
     ssc.start()?;
@@ -163,9 +139,6 @@ fn socket(num: &dyn Fn(&str, usize) -> usize) -> brooklet::Result<()> {
         println!("{{\"ev\":\"batch\",\"i\":{i},\"ms\":{ms:.6},\"n\":{n}}}");
     }
     ssc.stop(true)?;
-    println!(
-        "{{\"ev\":\"metric\",\"k\":\"records\",\"v\":{}}}",
-        counted.load(Relaxed)
-    );
+    println!("{{\"ev\":\"metric\",\"k\":\"records\",\"v\":{}}}", counted.load(Relaxed));
     Ok(())
 }

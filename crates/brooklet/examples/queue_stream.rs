@@ -8,10 +8,7 @@
 use brooklet::prelude::*;
 
 fn main() -> brooklet::Result<()> {
-    let batches: u32 = std::env::args()
-        .nth(1)
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(10);
+    let batches: u32 = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(10);
 
     let ssc = StreamingContext::new(Conf::new("queue-stream"), millis(200))?;
     let (queue, numbers) = ssc.queue_stream::<u32>();

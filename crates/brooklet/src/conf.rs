@@ -97,18 +97,12 @@ pub struct FailurePolicy {
 impl FailurePolicy {
     /// The context stops, and `await_termination` returns the error. The default.
     pub const fn stop() -> FailurePolicy {
-        FailurePolicy {
-            retries: defaults::OUTPUT_RETRIES,
-            skip: false,
-        }
+        FailurePolicy { retries: defaults::OUTPUT_RETRIES, skip: false }
     }
 
     /// The failure is recorded (listener, counters, log) and the stream goes on with the next batch.
     pub const fn skip() -> FailurePolicy {
-        FailurePolicy {
-            retries: defaults::OUTPUT_RETRIES,
-            skip: true,
-        }
+        FailurePolicy { retries: defaults::OUTPUT_RETRIES, skip: true }
     }
 
     /// Runs a failed output operation up to `n` more times first. Its side effects may then happen twice.
@@ -332,10 +326,7 @@ impl Conf {
     /// # Errors
     /// [`Error::Config`] when the master isn't `local`, `local[N]` or `local[*]`.
     pub fn threads(&self) -> Result<usize> {
-        let bad = |problem: String| Error::Config {
-            key: "master".into(),
-            problem,
-        };
+        let bad = |problem: String| Error::Config { key: "master".into(), problem };
         let m = self.master.trim();
         if m == "local" {
             return Ok(1);
@@ -351,19 +342,14 @@ impl Conf {
         }
         match n.trim().parse::<usize>() {
             Ok(n) if (1..=1024).contains(&n) => Ok(n),
-            _ => Err(bad(format!(
-                "`{m}`: N must be a number from 1 to 1024, or `*`"
-            ))),
+            _ => Err(bad(format!("`{m}`: N must be a number from 1 to 1024, or `*`"))),
         }
     }
 
     /// Checks every setting.
     pub(crate) fn validate(&self) -> Result<()> {
         let bad = |key: &str, problem: &str| {
-            Err(Error::Config {
-                key: key.into(),
-                problem: problem.into(),
-            })
+            Err(Error::Config { key: key.into(), problem: problem.into() })
         };
         self.threads()?;
         if self.default_parallelism == Some(0) {
@@ -392,8 +378,7 @@ impl Conf {
 
     /// The block interval for streams of this batch interval.
     pub(crate) fn block_interval_for(&self, batch: Duration) -> Duration {
-        self.block_interval
-            .unwrap_or(defaults::BLOCK_INTERVAL.min(batch))
+        self.block_interval.unwrap_or(defaults::BLOCK_INTERVAL.min(batch))
     }
 
     /// How long a graceful stop of a context with this batch interval waits.

@@ -63,10 +63,7 @@ impl HashSeed {
     /// The 64-bit hash of a key under this seed; computed once per record and carried from there on.
     #[inline(always)]
     pub fn hash<K: Hash + ?Sized>(self, key: &K) -> u64 {
-        let mut h = KeyHasher {
-            state: self.0 ^ SEED_MIX,
-            seed: self.0,
-        };
+        let mut h = KeyHasher { state: self.0 ^ SEED_MIX, seed: self.0 };
         key.hash(&mut h);
         h.finish()
     }
@@ -100,10 +97,8 @@ impl Hasher for KeyHasher {
     }
     #[inline(always)]
     fn write_u128(&mut self, x: u128) {
-        self.state = fold(
-            x as u64 ^ self.state,
-            (x >> 64) as u64 ^ MULTIPLIER ^ self.seed.rotate_left(32),
-        );
+        self.state =
+            fold(x as u64 ^ self.state, (x >> 64) as u64 ^ MULTIPLIER ^ self.seed.rotate_left(32));
     }
     #[inline(always)]
     fn write_u32(&mut self, x: u32) {
@@ -170,10 +165,8 @@ mod tests {
     #[test]
     fn collisions_under_a_known_seed_are_gone_under_another() {
         let known = HashSeed::new(0);
-        let keys: Vec<u64> = (0u64..4_000_000)
-            .filter(|k| known.hash(k) >> 52 == 0)
-            .take(500)
-            .collect();
+        let keys: Vec<u64> =
+            (0u64..4_000_000).filter(|k| known.hash(k) >> 52 == 0).take(500).collect();
         assert!(keys.len() >= 500);
         let other = HashSeed::new(0x1234_5678_9abc_def0);
         let hit = keys.iter().filter(|k| other.hash(*k) >> 52 == 0).count();

@@ -112,10 +112,7 @@ impl Error {
 
     /// A failed system call, with what was tried.
     pub fn io(what: impl Into<String>, cause: std::io::Error) -> Error {
-        Error::Io {
-            what: what.into(),
-            cause: Arc::new(cause),
-        }
+        Error::Io { what: what.into(), cause: Arc::new(cause) }
     }
 
     /// Whether trying the same again may succeed: the cause is outside of program and data.
@@ -162,11 +159,7 @@ impl fmt::Display for Error {
             Error::Output { site, time, cause } => {
                 write!(f, "output {site} failed at batch {time}: {cause}")
             }
-            Error::Batch {
-                time,
-                operation,
-                cause,
-            } => {
+            Error::Batch { time, operation, cause } => {
                 write!(f, "batch {time}, {operation}: {cause}")
             }
             Error::NoRdd { site, time } => write!(

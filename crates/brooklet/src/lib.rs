@@ -36,6 +36,4 @@ pub use scheduler::{
 };
 pub use source::{Input, Queue, QueueOptions, SliceInfo, TextQueue};
 pub use text::Str;
-pub use time::{
-    Interval, Time, format_duration, millis, minutes, parse_duration, seconds,
-};
+pub use time::{Interval, Time, format_duration, millis, minutes, parse_duration, seconds};

@@ -24,10 +24,6 @@ pub(crate) fn wait<'a, T>(
 ) -> MutexGuard<'a, T> {
     match limit {
         None => cv.wait(guard).unwrap_or_else(PoisonError::into_inner),
-        Some(d) => {
-            cv.wait_timeout(guard, d)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0
-        }
+        Some(d) => cv.wait_timeout(guard, d).unwrap_or_else(PoisonError::into_inner).0,
     }
 }

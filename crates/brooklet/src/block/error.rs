@@ -58,10 +58,7 @@ pub enum BlockError {
 impl BlockError {
     /// Whether stored bytes are gone or changed.
     pub fn is_corruption(&self) -> bool {
-        matches!(
-            self,
-            BlockError::Corrupt { .. } | BlockError::Missing { .. }
-        )
+        matches!(self, BlockError::Corrupt { .. } | BlockError::Missing { .. })
     }
 
     /// Whether the same call may succeed later.
@@ -76,16 +73,8 @@ impl fmt::Display for BlockError {
             BlockError::Io { block, path, cause } => {
                 write!(f, "block {block}, file {}: {cause}", path.display())
             }
-            BlockError::Corrupt {
-                block,
-                path,
-                problem,
-            } => {
-                write!(
-                    f,
-                    "block {block}, file {} is corrupt: {problem}",
-                    path.display()
-                )
+            BlockError::Corrupt { block, path, problem } => {
+                write!(f, "block {block}, file {} is corrupt: {problem}", path.display())
             }
             BlockError::Missing { block, path } => {
                 write!(f, "block {block}: its file {} is gone", path.display())
@@ -120,21 +109,18 @@ impl std::error::Error for BlockError {
 impl From<BlockError> for Error {
     fn from(e: BlockError) -> Error {
         match e {
-            BlockError::Io { block, path, cause } => Error::Io {
-                what: format!("block {block}, file {}", path.display()),
-                cause,
-            },
+            BlockError::Io { block, path, cause } => {
+                Error::Io { what: format!("block {block}, file {}", path.display()), cause }
+            }
             BlockError::Corrupt { block, .. }
             | BlockError::Missing { block, .. }
             | BlockError::NoRoom { block, .. }
-            | BlockError::BadLevel(block) => Error::BlockLost {
-                block: block.to_string(),
-                reason: e.to_string(),
-            },
-            BlockError::Encode(_) | BlockError::Decode(_) => Error::BlockLost {
-                block: "of unknown id".into(),
-                reason: e.to_string(),
-            },
+            | BlockError::BadLevel(block) => {
+                Error::BlockLost { block: block.to_string(), reason: e.to_string() }
+            }
+            BlockError::Encode(_) | BlockError::Decode(_) => {
+                Error::BlockLost { block: "of unknown id".into(), reason: e.to_string() }
+            }
         }
     }
 }

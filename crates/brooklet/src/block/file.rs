@@ -36,11 +36,7 @@ impl BlockFile {
     ) -> Result<Arc<BlockFile>, BlockError> {
         let bytes = write_file(&path, data).map_err(|e| {
             let _ = fs::remove_file(&path);
-            BlockError::Io {
-                block,
-                path: path.clone(),
-                cause: Arc::new(e),
-            }
+            BlockError::Io { block, path: path.clone(), cause: Arc::new(e) }
         })?;
         Ok(Arc::new(BlockFile { block, path, bytes }))
     }
@@ -60,21 +56,11 @@ impl BlockFile {
         let (block, path) = (self.block, self.path.clone());
         read_file(&self.path).map_err(|e| match e.kind() {
             ErrorKind::NotFound => BlockError::Missing { block, path },
-            ErrorKind::InvalidData => BlockError::Corrupt {
-                block,
-                path,
-                problem: e.to_string(),
-            },
-            ErrorKind::UnexpectedEof => BlockError::Corrupt {
-                block,
-                path,
-                problem: "it ends too early".into(),
-            },
-            _ => BlockError::Io {
-                block,
-                path,
-                cause: Arc::new(e),
-            },
+            ErrorKind::InvalidData => BlockError::Corrupt { block, path, problem: e.to_string() },
+            ErrorKind::UnexpectedEof => {
+                BlockError::Corrupt { block, path, problem: "it ends too early".into() }
+            }
+            _ => BlockError::Io { block, path, cause: Arc::new(e) },
         })
     }
 }
@@ -158,17 +144,13 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
         file.read_exact(&mut head)?;
         let (raw, stored) = (number(&head, 0) as usize, number(&head, 4) as usize);
         if raw == 0 || raw > FRAME || stored > raw || out.len() + raw > length {
-            return Err(bad(format!(
-                "frame {frame} at byte {at} has impossible lengths"
-            )));
+            return Err(bad(format!("frame {frame} at byte {at} has impossible lengths")));
         }
         payload.resize(stored, 0);
         file.read_exact(&mut payload)?;
         let crc = crc32c::crc32c_append(crc32c::crc32c(&head[..8]), &payload);
         if crc != number(&head, 8) {
-            return Err(bad(format!(
-                "the checksum of frame {frame} at byte {at} is wrong"
-            )));
+            return Err(bad(format!("the checksum of frame {frame} at byte {at} is wrong")));
         }
         let from = out.len();
         if stored == raw {
@@ -178,18 +160,12 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
             let n = lz4_flex::block::decompress_into(&payload, &mut out[from..])
                 .map_err(|e| bad(format!("frame {frame} at byte {at}: {e}")))?;
             if n != raw {
-                return Err(bad(format!(
-                    "frame {frame} at byte {at} has {n} bytes, not {raw}"
-                )));
+                return Err(bad(format!("frame {frame} at byte {at} has {n} bytes, not {raw}")));
             }
         }
         at += (FRAME_HEADER + stored) as u64;
     }
-    if at == on_disk {
-        Ok(out)
-    } else {
-        Err(bad(format!("{} bytes follow its end", on_disk - at)))
-    }
+    if at == on_disk { Ok(out) } else { Err(bad(format!("{} bytes follow its end", on_disk - at))) }
 }
 
 #[cfg(test)]
@@ -208,9 +184,8 @@ mod tests {
 
     #[test]
     fn bytes_come_back_and_the_file_goes() {
-        let noise: Vec<u8> = (0..700_000u64)
-            .map(|i| (crate::HashSeed::new(i).hash(&i) >> 56) as u8)
-            .collect();
+        let noise: Vec<u8> =
+            (0..700_000u64).map(|i| (crate::HashSeed::new(i).hash(&i) >> 56) as u8).collect();
         for data in [Vec::new(), b"x".to_vec(), vec![7; 1 << 20], noise] {
             let file = BlockFile::write(ID, fresh(), &data).unwrap();
             assert_eq!(fs::metadata(file.path()).unwrap().len(), file.bytes());

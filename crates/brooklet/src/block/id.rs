@@ -47,11 +47,7 @@ impl fmt::Display for BlockId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BlockId::Received { stream, seq } => write!(f, "input-{stream}-{seq}"),
-            BlockId::Rdd {
-                op: (op, sub),
-                batch,
-                partition,
-            } => {
+            BlockId::Rdd { op: (op, sub), batch, partition } => {
                 write!(f, "rdd-{op}-{sub}-{}-{partition}", batch.millis())
             }
         }

@@ -23,12 +23,7 @@ pub struct StorageLevel {
 }
 
 const fn level(use_memory: bool, use_disk: bool, serialized: bool, replicas: u8) -> StorageLevel {
-    StorageLevel {
-        use_memory,
-        use_disk,
-        serialized,
-        replicas,
-    }
+    StorageLevel { use_memory, use_disk, serialized, replicas }
 }
 
 impl StorageLevel {
@@ -93,20 +88,11 @@ mod tests {
 
     #[test]
     fn levels_have_the_original_names() {
-        assert_eq!(
-            StorageLevel::MEMORY_AND_DISK_SER_2.to_string(),
-            "MEMORY_AND_DISK_SER_2"
-        );
+        assert_eq!(StorageLevel::MEMORY_AND_DISK_SER_2.to_string(), "MEMORY_AND_DISK_SER_2");
         assert_eq!(StorageLevel::DISK_ONLY_3.to_string(), "DISK_ONLY_3");
         assert_eq!(StorageLevel::NONE.to_string(), "NONE");
         assert!(!StorageLevel::NONE.is_valid());
-        assert!(
-            !StorageLevel {
-                replicas: 0,
-                ..StorageLevel::MEMORY_ONLY
-            }
-            .is_valid()
-        );
+        assert!(!StorageLevel { replicas: 0, ..StorageLevel::MEMORY_ONLY }.is_valid());
         assert!(StorageLevel::MEMORY_ONLY.is_valid());
     }
 }

@@ -64,11 +64,7 @@ impl Records<Str> for TextLines {
             chunk.clear();
             go_on
         })?;
-        if chunk.is_empty() {
-            ControlFlow::Continue(())
-        } else {
-            each(&mut chunk)
-        }
+        if chunk.is_empty() { ControlFlow::Continue(()) } else { each(&mut chunk) }
     }
 }
 
@@ -81,9 +77,7 @@ pub fn records_of<T: Data>(block: &Arc<dyn Block>) -> Option<Arc<dyn Records<T>>
         Err(any) => {
             let lines: Arc<dyn Records<Str>> = any.downcast::<TextLines>().ok()?;
             // `T` is `Str` here or the downcast fails: the type system can't see it, `Any` can.
-            (&lines as &dyn Any)
-                .downcast_ref::<Arc<dyn Records<T>>>()
-                .cloned()
+            (&lines as &dyn Any).downcast_ref::<Arc<dyn Records<T>>>().cloned()
         }
     }
 }

@@ -25,11 +25,7 @@ impl TextLines {
     /// A block of text whose lines were counted before.
     pub(crate) fn counted(text: Arc<TextBlock>, lines: usize) -> Arc<TextLines> {
         let memory = text.allocated_bytes() + size_of::<TextBlock>() + size_of::<TextLines>();
-        Arc::new(TextLines {
-            text,
-            lines,
-            memory,
-        })
+        Arc::new(TextLines { text, lines, memory })
     }
 
     /// Reads the encoded form; the [`Decode`](super::Decode) of these blocks. Never fails: what isn't

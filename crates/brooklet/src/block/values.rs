@@ -59,10 +59,7 @@ fn heap<T: Serialize>(items: &[T]) -> usize {
         return 0;
     }
     let step = items.len().div_ceil(SAMPLES);
-    let (n, sum) = items
-        .iter()
-        .step_by(step)
-        .fold((0, 0), |(n, sum), x| (n + 1, sum + heap_of(x)));
+    let (n, sum) = items.iter().step_by(step).fold((0, 0), |(n, sum), x| (n + 1, sum + heap_of(x)));
     sum * items.len() / n
 }
 
@@ -112,10 +109,6 @@ mod tests {
         let plain = Values::new(vec![0u64; 1000]);
         assert!((8_000..8_100).contains(&plain.memory()));
         let texts = Values::new(vec!["x".repeat(1000); 1000]);
-        assert!(
-            (1_000_000..1_100_000).contains(&texts.memory()),
-            "{}",
-            texts.memory()
-        );
+        assert!((1_000_000..1_100_000).contains(&texts.memory()), "{}", texts.memory());
     }
 }

@@ -29,7 +29,7 @@ use crate::{Error, Result, Time};
 /// use brooklet::{Conf, Context};
 /// let ctx = Context::new(Conf::new("sum").master("local[2]"))?;
 /// assert_eq!(ctx.parallelize(1..=100, 4).map(|x| x * 2).reduce(|a, b| a + b)?, Some(10_100));
-/// # brooklet::Result::Ok(())
+/// # Ok::<(), brooklet::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Context(pub(crate) Arc<Inner>);
@@ -236,7 +236,9 @@ impl Inner {
     }
 
     pub(crate) fn engine(&self) -> Result<&Arc<dyn Engine>> {
-        self.engine.get().ok_or_else(|| Error::Bug("an executor's graph was asked to run a job".into()))
+        self.engine
+            .get()
+            .ok_or_else(|| Error::Bug("an executor's graph was asked to run a job".into()))
     }
 
     /// Makes a body known to the tasks that name it.

@@ -5,9 +5,7 @@ use std::sync::{Arc, OnceLock};
 use crate::dstream::{Graph, InputOperator, Kind, Operator};
 use crate::engine::{panic_text, take_culprit};
 use crate::receiver::{ReceiverEvents, ReceiverTracker};
-use crate::scheduler::{
-    BatchGraph, Event, ListenerBus, OutputMeta, ReceiverInfo, StreamInputInfo,
-};
+use crate::scheduler::{BatchGraph, Event, ListenerBus, OutputMeta, ReceiverInfo, StreamInputInfo};
 use crate::{Error, Result, Time, millis};
 
 /// The graph with its receivers, as the scheduler sees it.
@@ -125,11 +123,7 @@ impl BatchGraph for Driver {
 pub(super) struct ToListeners(pub(super) OnceLock<Arc<ListenerBus>>);
 
 impl ToListeners {
-    fn post(
-        &self,
-        info: ReceiverInfo,
-        event: impl FnOnce(Box<ReceiverInfo>) -> Event,
-    ) {
+    fn post(&self, info: ReceiverInfo, event: impl FnOnce(Box<ReceiverInfo>) -> Event) {
         if let Some(bus) = self.0.get() {
             bus.post(|| event(Box::new(info)));
         }

@@ -42,7 +42,7 @@ use crate::{Error, Result, Str};
 /// queue.push([1, 2, 3]);
 /// ssc.start()?;
 /// ssc.stop(true)?;
-/// # brooklet::Result::Ok(())
+/// # Ok::<(), brooklet::Error>(())
 /// ```
 ///
 /// # Life cycle
@@ -177,7 +177,7 @@ impl StreamingContext {
     /// use brooklet::prelude::*;
     /// let ssc = StreamingContext::builder(Conf::new("app")).batch_interval(millis(500)).build()?;
     /// assert_eq!(ssc.batch_interval(), millis(500));
-    /// # brooklet::Result::Ok(())
+    /// # Ok::<(), brooklet::Error>(())
     /// ```
     pub fn builder(conf: Conf) -> StreamingContextBuilder {
         StreamingContextBuilder {
@@ -210,11 +210,7 @@ impl StreamingContext {
 
     fn not_started(&self, call: &'static str) -> Result<()> {
         if self.0.graph.is_sealed() {
-            return Err(Error::State {
-                call,
-                state: "started",
-                help: "set it before `start()`",
-            });
+            return Err(Error::State { call, state: "started", help: "set it before `start()`" });
         }
         Ok(())
     }
@@ -275,7 +271,7 @@ impl StreamingContext {
     /// ssc.await_receivers()?;
     /// ssc.stop(true)?;
     /// assert_eq!(sum.value().sum, 10);
-    /// # brooklet::Result::Ok(())
+    /// # Ok::<(), brooklet::Error>(())
     /// ```
     #[track_caller]
     pub fn receiver_stream<R: Receiver>(&self, receiver: R) -> DStream<R::Item> {

@@ -29,7 +29,7 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
     /// driver.input().push([1, 2, 3]);
     /// driver.batch()?;
     /// assert_eq!(sum.load(Ordering::Relaxed), 6);
-    /// # brooklet::Result::Ok(())
+    /// # Ok::<(), brooklet::Error>(())
     /// ```
     #[track_caller]
     pub fn foreach_partition<O: Outcome, F>(&self, f: F) -> Output

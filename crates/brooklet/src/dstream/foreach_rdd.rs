@@ -9,7 +9,8 @@ use super::{DStream, Graph, GraphRef, Kind, Node, Operator, Output};
 use crate::data::Data;
 use crate::engine::{OpId, Site, panic_text};
 use crate::error::BoxError;
-use crate::rdd::{Origin, Outcome, Rdd, Travel};
+use crate::rdd::erased::Base;
+use crate::rdd::{Erased, Origin, Outcome, Rdd, Travel};
 use crate::sync::{LockExt, Mutex};
 use crate::{Error, Result, Time};
 
@@ -27,7 +28,8 @@ impl<T: Data, O: Outcome, F: FnMut(Rdd<T>, Time) -> O + Send> Operator for Forea
 
     fn run(&self, graph: &Graph, t: Time) -> Result<()> {
         let Some(pipe) = self.node.dyn_at(&GraphRef(graph), t)? else { return Ok(()) };
-        let rdd = Rdd::new(&graph.ctx, Arc::new(pipe), Origin::new(self.id, t, Travel::Shipped));
+        let base = Erased(Arc::new(Base(pipe)));
+        let rdd = Rdd::new(&graph.ctx, Arc::new(base), Origin::new(self.id, t, Travel::Shipped));
         let mut f = self.f.get();
         let done = catch_unwind(AssertUnwindSafe(|| f(rdd, t).outcome()));
         user_result(self.site, t, done)
@@ -77,7 +79,7 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
     /// driver.input().push([1, 2, 3]);
     /// driver.batch()?;
     /// assert_eq!(*seen.lock().unwrap(), [(1_000, 3)]);
-    /// # brooklet::Result::Ok(())
+    /// # Ok::<(), brooklet::Error>(())
     /// ```
     #[track_caller]
     pub fn foreach_rdd<O: Outcome, F>(&self, f: F) -> Output

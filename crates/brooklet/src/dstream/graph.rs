@@ -224,7 +224,11 @@ impl Graph {
 
     /// Identities of all operators in creation order: the user's name, else the path with its ordinal.
     pub(crate) fn paths(&self) -> Vec<String> {
-        self.entries.get().iter().map(|e| e.name.clone().unwrap_or_else(|| e.path.clone())).collect()
+        self.entries
+            .get()
+            .iter()
+            .map(|e| e.name.clone().unwrap_or_else(|| e.path.clone()))
+            .collect()
     }
 
     pub(crate) fn set_zero(&self, zero: Time) {
@@ -280,11 +284,7 @@ impl Graph {
         self.find(id)?.lineage(self, t).map_err(lineage_error)
     }
 
-    pub(crate) fn base(
-        &self,
-        id: OpId,
-        t: Time,
-    ) -> Result<Box<dyn Any + Send + Sync>, TaskError> {
+    pub(crate) fn base(&self, id: OpId, t: Time) -> Result<Box<dyn Any + Send + Sync>, TaskError> {
         let base = self.find(id)?.base(self, t).map_err(lineage_error)?;
         base.ok_or_else(|| TaskError::Bug(format!("no RDD at batch {t}")))
     }

@@ -1,6 +1,6 @@
 //! `join`: pairs of values that two streams have for a key in the same batch.
 
-use super::transform::{both, TransformTwo};
+use super::transform::{TransformTwo, both};
 use super::{DStream, Node};
 use crate::data::{Data, Key, Wire};
 use crate::engine::Site;

@@ -19,7 +19,7 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
     /// # use brooklet::prelude::*;
     /// # let ssc = StreamingContext::new(Conf::new("doc"), seconds(1))?;
     /// ssc.socket_text_stream("localhost", 9999).print();
-    /// # brooklet::Result::Ok(())
+    /// # Ok::<(), brooklet::Error>(())
     /// ```
     #[track_caller]
     pub fn print(&self) -> Output

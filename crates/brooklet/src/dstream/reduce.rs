@@ -22,7 +22,10 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
         T: Wire,
     {
         let (site, node, slide) = (Site::here("reduce"), self.node.clone(), self.slide_duration());
-        let (f, g) = { let f = Arc::new(f); (f.clone(), f) };
+        let (f, g) = {
+            let f = Arc::new(f);
+            (f.clone(), f)
+        };
         let spec: GatherSpec<N::Pipe, T> = GatherSpec {
             act: Arc::new(move |p, cx, part| {
                 let merged = p.fold(cx, part, None, |a, x| {

@@ -170,7 +170,7 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
     /// use brooklet::testing::run_sorted;
     /// let out = run_sorted([vec![3, 4, 5]], |s| s.transform(|rdd| {
     ///     let most = rdd.reduce(|a, b| a.max(b))?.unwrap_or(0);
-    ///     brooklet::Result::Ok(rdd.filter(move |x| *x < most))
+    ///     Ok::<_, brooklet::Error>(rdd.filter(move |x| *x < most))
     /// }));
     /// assert_eq!(out, [[3, 4]]);
     /// ```

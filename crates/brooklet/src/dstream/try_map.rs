@@ -164,16 +164,18 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
     {
         let site = Site::here("try_map_or_dead");
         let both = self
-            .narrow(|parent| super::map::Map::new(
-                parent,
-                move |record: T| {
-                    f(record.clone()).map_err(|e| {
-                        let e: BoxError = e.into();
-                        DeadLetter { record, error: e.to_string() }
-                    })
-                },
-                site,
-            ))
+            .narrow(|parent| {
+                super::map::Map::new(
+                    parent,
+                    move |record: T| {
+                        f(record.clone()).map_err(|e| {
+                            let e: BoxError = e.into();
+                            DeadLetter { record, error: e.to_string() }
+                        })
+                    },
+                    site,
+                )
+            })
             .persist(StorageLevel::MEMORY_ONLY);
         (both.flat_map(Result::ok).boxed(), both.flat_map(Result::err).boxed())
     }

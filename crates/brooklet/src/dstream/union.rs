@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{DStream, DynNode, GraphRef, Kind, LineageNode, Node};
+use crate::Error;
 use crate::data::Data;
 use crate::engine::Site;
 use crate::rdd::Erased;
 use crate::rdd::union::UnionPipe;
-use crate::Error;
 
 impl<T: Data, N: Node<Out = T>> DStream<T, N> {
     /// The records of both streams in each batch, duplicates kept. Both must have an RDD for the batch.

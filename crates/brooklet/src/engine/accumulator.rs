@@ -36,7 +36,7 @@ use crate::sync::{LockExt, Mutex};
 /// let l = longest.clone();
 /// ctx.parallelize(["to", "be", "or", "not"].map(String::from), 2).foreach(move |w| l.add(w))?;
 /// assert_eq!(longest.value().0, "not");
-/// # brooklet::Result::Ok(())
+/// # Ok::<(), brooklet::Error>(())
 /// ```
 pub trait Accumulate: Wire + Default {
     /// What is added.
@@ -122,7 +122,9 @@ impl<A: Accumulate> Accumulator<A> {
                     mine.push((self.id, Box::new(A::default())));
                     mine.len() - 1
                 });
-                if let (Some(a), Some(x)) = (mine[at].1.as_mut_any().downcast_mut::<A>(), item.take()) {
+                if let (Some(a), Some(x)) =
+                    (mine[at].1.as_mut_any().downcast_mut::<A>(), item.take())
+                {
                     a.add(x);
                 }
             }

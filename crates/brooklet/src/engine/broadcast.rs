@@ -16,7 +16,7 @@ use crate::data::Wire;
 /// let stop = ctx.broadcast(vec!["the".to_string(), "a".to_string()])?;
 /// let words = ctx.parallelize(["the", "cat"].map(String::from), 2);
 /// assert_eq!(words.filter(move |w| !stop.contains(w)).collect()?, ["cat"]);
-/// # brooklet::Result::Ok(())
+/// # Ok::<(), brooklet::Error>(())
 /// ```
 pub struct Broadcast<T>(Arc<T>);
 

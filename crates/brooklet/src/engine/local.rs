@@ -27,13 +27,7 @@ struct Local {
 
 impl LocalEngine {
     pub(crate) fn new(ctx: Weak<Inner>, env: Arc<Env>, pool: Pool, max_failures: u32) -> Self {
-        LocalEngine(Arc::new(Local {
-            ctx,
-            env,
-            pool,
-            max_failures,
-            running: Mutex::default(),
-        }))
+        LocalEngine(Arc::new(Local { ctx, env, pool, max_failures, running: Mutex::default() }))
     }
 }
 

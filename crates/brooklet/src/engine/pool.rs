@@ -160,9 +160,7 @@ impl Drop for Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool")
-            .field("threads", &self.threads)
-            .finish_non_exhaustive()
+        f.debug_struct("Pool").field("threads", &self.threads).finish_non_exhaustive()
     }
 }
 
@@ -333,10 +331,7 @@ impl Shared {
             let mut state = self.lock();
             let seated = mem::take(&mut state.seat_free);
             job.seated.store(seated, Ordering::Release);
-            state.queue.push_back(Queued {
-                job: Arc::clone(job),
-                f: Arc::clone(f),
-            });
+            state.queue.push_back(Queued { job: Arc::clone(job), f: Arc::clone(f) });
             self.ring();
             state.pick_sleepers(usize::from(seated))
         };
@@ -347,10 +342,7 @@ impl Shared {
     /// driver from the seat.
     fn retire(&self, job: &Arc<Job>) {
         let mut state = self.lock();
-        let place = state
-            .queue
-            .iter()
-            .position(|queued| Arc::ptr_eq(&queued.job, job));
+        let place = state.queue.iter().position(|queued| Arc::ptr_eq(&queued.job, job));
         let queued = place.and_then(|at| state.queue.remove(at));
         if job.seated.load(Ordering::Relaxed) {
             state.pass_seat();
@@ -464,8 +456,7 @@ mod tests {
 
     impl Gauge {
         fn during(&self, work: impl FnOnce()) {
-            self.max
-                .fetch_max(self.now.fetch_add(1, SeqCst) + 1, SeqCst);
+            self.max.fetch_max(self.now.fetch_add(1, SeqCst) + 1, SeqCst);
             work();
             self.now.fetch_sub(1, SeqCst);
         }
@@ -557,11 +548,7 @@ mod tests {
         let pool = Pool::new("t", 4);
         let me = thread::current().id();
         for (n, small) in [(1, false), (1, true), (9, true)] {
-            pool.run(
-                n,
-                small,
-                Arc::new(move |_| assert_eq!(thread::current().id(), me)),
-            );
+            pool.run(n, small, Arc::new(move |_| assert_eq!(thread::current().id(), me)));
         }
     }
 
@@ -581,11 +568,7 @@ mod tests {
                 };
                 let run = AssertUnwindSafe(|| pool.run(8, small, Arc::new(f)));
                 let payload = panic::catch_unwind(run).expect_err("three tasks panic");
-                assert_eq!(
-                    payload.downcast_ref::<&str>(),
-                    Some(&"told you"),
-                    "round {round}"
-                );
+                assert_eq!(payload.downcast_ref::<&str>(), Some(&"told you"), "round {round}");
                 assert_eq!(counts(&calls), [1; 8]);
                 assert_eq!(Arc::strong_count(&calls), 1);
             }
@@ -656,11 +639,7 @@ mod tests {
     fn workers_carry_the_name_of_the_pool() {
         let pool = Pool::new("wordcount", 3);
         assert_eq!(pool.threads(), 3);
-        let names: Vec<_> = pool
-            .workers
-            .iter()
-            .filter_map(|w| w.thread().name())
-            .collect();
+        let names: Vec<_> = pool.workers.iter().filter_map(|w| w.thread().name()).collect();
         assert_eq!(names, ["wordcount-task-0", "wordcount-task-1"]);
     }
 }

@@ -144,15 +144,13 @@ impl Remote {
             for (ti, t) in s.tasks.iter().enumerate() {
                 // State partitions will live at such a home.
                 let home = t.partition as usize % self.executors.len();
-                let run =
-                    ToExecutor::Run { stage: si as u32, task: ti as u32, run: spec.id.run };
+                let run = ToExecutor::Run { stage: si as u32, task: ti as u32, run: spec.id.run };
                 let FromExecutor::Done(o) = self.call(home, &run)? else {
                     return Err(TaskError::Bug("an executor answered out of turn".into()));
                 };
                 out.tasks_run += 1;
                 if keeps(s.key.role) {
-                    let task =
-                        TaskRef { stage: s.key, run: spec.id.run, partition: t.partition };
+                    let task = TaskRef { stage: s.key, run: spec.id.run, partition: t.partition };
                     self.all(&ToExecutor::Blocks {
                         task,
                         width: s.width,

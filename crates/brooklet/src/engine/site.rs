@@ -51,10 +51,7 @@ pub struct Blame {
 
 impl From<Site> for Blame {
     fn from(s: Site) -> Blame {
-        Blame {
-            op: s.op.into(),
-            at: format!("{}:{}:{}", s.at.file(), s.at.line(), s.at.column()),
-        }
+        Blame { op: s.op.into(), at: format!("{}:{}:{}", s.at.file(), s.at.line(), s.at.column()) }
     }
 }
 

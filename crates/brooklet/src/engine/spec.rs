@@ -20,9 +20,7 @@ pub struct OpId {
 }
 
 /// Which of an operator's bodies a stage runs: one operator has several.
-#[derive(
-    Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Role {
     /// The map side of a shuffle; leaves one block for each reduce partition.
     Map,
@@ -40,9 +38,7 @@ pub enum Role {
 }
 
 /// A stage of one batch. `sub` numbers the stages that one operator makes at run time.
-#[derive(
-    Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct StageKey {
     /// The operator.
     pub op: OpId,

@@ -30,13 +30,7 @@ pub(crate) struct OutputStore(Mutex<Outputs>);
 
 impl OutputStore {
     /// Makes a task's blocks visible. A second attempt replaces the first.
-    pub(crate) fn publish(
-        &self,
-        task: TaskRef,
-        width: u32,
-        blocks: Vec<Payload>,
-        records: usize,
-    ) {
+    pub(crate) fn publish(&self, task: TaskRef, width: u32, blocks: Vec<Payload>, records: usize) {
         let mut g = self.0.get();
         let parts = g.stages.entry(task.stage).or_default();
         if parts.len() < width as usize {
@@ -108,10 +102,7 @@ impl OutputStore {
     pub(crate) fn lose(&self, key: &StageKey, partition: u32) -> bool {
         let mut g = self.0.get();
         g.merged.retain(|(k, _), _| k != key);
-        g.stages
-            .get_mut(key)
-            .and_then(|v| v.get_mut(partition as usize)?.take())
-            .is_some()
+        g.stages.get_mut(key).and_then(|v| v.get_mut(partition as usize)?.take()).is_some()
     }
 
     /// The stages that have left something.

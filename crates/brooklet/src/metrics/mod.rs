@@ -45,11 +45,7 @@ struct Batches {
 impl Batches {
     /// The newest batch known.
     fn last_received(&self) -> Option<&Arc<BatchInfo>> {
-        let all = [
-            self.waiting.back(),
-            self.running.back(),
-            self.completed.back(),
-        ];
+        let all = [self.waiting.back(), self.running.back(), self.completed.back()];
         all.into_iter().flatten().max_by_key(|b| b.batch_time)
     }
 }
@@ -147,10 +143,7 @@ impl StreamingMetrics {
     /// Everything at one moment.
     pub fn snapshot(&self) -> MetricsSnapshot {
         let named = self.counters.get();
-        let counters = named
-            .iter()
-            .map(|(k, v)| (k.clone(), v.load(Relaxed)))
-            .collect();
+        let counters = named.iter().map(|(k, v)| (k.clone(), v.load(Relaxed))).collect();
         drop(named);
         let b = self.batches.get();
         MetricsSnapshot {

@@ -30,13 +30,7 @@ impl<'a> Progress<'a> {
 
     /// The last `defaults::RETAINED_BATCHES` completed batches, oldest first.
     pub fn completed(self) -> Vec<Arc<BatchInfo>> {
-        self.metrics
-            .batches
-            .get()
-            .completed
-            .iter()
-            .cloned()
-            .collect()
+        self.metrics.batches.get().completed.iter().cloned().collect()
     }
 
     /// The batch completed last.

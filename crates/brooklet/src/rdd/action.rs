@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::origin::Travel;
-use super::pipe::{Flow, Pipe, pushed, shippable};
+use super::pipe::{Captured, Flow, Pipe, Unshippable, pushed, shippable};
 use super::shipped::{code_offset, shipped};
 use super::{PartitionIter, Rdd};
 use crate::data::{Data, Key, Wire};
-use crate::engine::{Payload, Role, Site, StageKey, TaskBody, TaskCx, TaskError, UserError, in_task, plan};
+use crate::engine::{
+    Payload, Role, Site, StageKey, TaskBody, TaskCx, TaskError, UserError, in_task, plan,
+};
 use crate::error::BoxError;
 use crate::{Error, Result};
 
@@ -138,23 +140,26 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
         let mut caught = Vec::new();
         self.pipe.captures(&mut caught);
         if !shippable::<A>() {
-            caught.push(super::Captured { site, bytes: size_of::<A>().max(1) });
+            caught.push(Captured { site, why: Unshippable::Captures(size_of::<A>()) });
         }
-        if let Some(c) = caught.iter().find(|c| c.bytes == 0) {
-            return Err(Error::NotShippable(format!(
-                "{} makes a stage inside `foreach_rdd`, which other processes don't know: shuffle on the \
-                 stream or in `transform`",
-                c.site
-            )));
-        }
-        if let Some(c) = caught.first() {
-            return Err(Error::NotShippable(format!(
-                "{} has a closure that captures {} bytes, which can't be sent to another process: make \
-                 the operator on the stream, or use `foreach_partition` of the stream",
-                c.site, c.bytes
-            )));
-        }
-        Ok(())
+        let Some(c) = caught.first() else { return Ok(()) };
+        let (what, instead) = match c.why {
+            Unshippable::Captures(bytes) => (
+                format!("{} has a closure that captures {bytes} bytes", c.site),
+                "make the operator on the stream, or use `foreach_partition` of the stream",
+            ),
+            Unshippable::Stage => (
+                format!("{} makes a stage inside `foreach_rdd`", c.site),
+                "shuffle on the stream or in `transform`",
+            ),
+            Unshippable::Boxed => (
+                format!("the RDD of {site} was boxed inside `foreach_rdd`"),
+                "leave `boxed()` out, or make the operators on the stream",
+            ),
+        };
+        Err(Error::NotShippable(format!(
+            "{what}, which can't be sent to the process that runs the task: {instead}"
+        )))
     }
 
     /// All records, in partition order, in the driver's memory.
@@ -166,9 +171,11 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     where
         T: Wire,
     {
-        let parts = self.run_action(Site::here("collect"), |n| 0..n, |p, cx| {
-            p.fold(cx, cx.partition(), Vec::new(), pushed)
-        })?;
+        let parts = self.run_action(
+            Site::here("collect"),
+            |n| 0..n,
+            |p, cx| p.fold(cx, cx.partition(), Vec::new(), pushed),
+        )?;
         let mut it = parts.into_iter();
         let mut all = it.next().unwrap_or_default();
         it.for_each(|mut v| all.append(&mut v));
@@ -191,9 +198,11 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     #[track_caller]
     pub fn is_empty(&self) -> Result<bool> {
         let site = Site::here("is_empty");
-        self.scan(site, |any: &bool| *any, |p, cx| {
-            Ok(p.try_each(cx, cx.partition(), |_| Flow::Break(()))?.is_break())
-        })
+        self.scan(
+            site,
+            |any: &bool| *any,
+            |p, cx| Ok(p.try_each(cx, cx.partition(), |_| Flow::Break(()))?.is_break()),
+        )
         .map(|found| !found.iter().any(|x| *x))
     }
 
@@ -203,7 +212,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     /// ```
     /// # let ctx = brooklet::Context::new(brooklet::Conf::new("doc").master("local[2]"))?;
     /// assert_eq!(ctx.parallelize(0..100, 10).take(3)?, [0, 1, 2]);
-    /// # brooklet::Result::Ok(())
+    /// # Ok::<(), brooklet::Error>(())
     /// ```
     ///
     /// # Errors
@@ -260,8 +269,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
         let (mut from, mut width) = (0u32, 1u32);
         let mut all = Vec::new();
         while from < self.num_partitions() as u32 {
-            let got =
-                self.run_action(site, |n| from..n.min(from.saturating_add(width)), act)?;
+            let got = self.run_action(site, |n| from..n.min(from.saturating_add(width)), act)?;
             let done = got.iter().any(&mut enough);
             all.extend(got);
             if done {
@@ -284,14 +292,18 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     {
         let (site, f) = (Site::here("reduce"), Arc::new(f));
         let g = f.clone();
-        let parts = self.run_action(site, |n| 0..n, move |p, cx| {
-            p.fold(cx, cx.partition(), None, |a, x| {
-                Some(match a {
-                    None => x,
-                    Some(a) => site.guard(|| g(a, x)),
+        let parts = self.run_action(
+            site,
+            |n| 0..n,
+            move |p, cx| {
+                p.fold(cx, cx.partition(), None, |a, x| {
+                    Some(match a {
+                        None => x,
+                        Some(a) => site.guard(|| g(a, x)),
+                    })
                 })
-            })
-        })?;
+            },
+        )?;
         Ok(parts.into_iter().flatten().reduce(|a, b| f(a, b)))
     }
 
@@ -303,7 +315,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     /// let (n, sum) = ctx.parallelize(1..=10, 3)
     ///     .aggregate((0, 0), |(n, s), x| (n + 1, s + x), |a, b| (a.0 + b.0, a.1 + b.1))?;
     /// assert_eq!((n, sum), (10, 55));
-    /// # brooklet::Result::Ok(())
+    /// # Ok::<(), brooklet::Error>(())
     /// ```
     ///
     /// # Errors
@@ -317,9 +329,11 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     ) -> Result<A> {
         let site = Site::here("aggregate");
         let z = zero.clone();
-        let parts = self.run_action(site, |n| 0..n, move |p, cx| {
-            p.fold(cx, cx.partition(), z.clone(), |a, x| site.guard(|| seq(a, x)))
-        })?;
+        let parts = self.run_action(
+            site,
+            |n| 0..n,
+            move |p, cx| p.fold(cx, cx.partition(), z.clone(), |a, x| site.guard(|| seq(a, x))),
+        )?;
         Ok(parts.into_iter().fold(zero, comb))
     }
 
@@ -345,13 +359,17 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     #[track_caller]
     pub fn foreach<O: Outcome, F: Fn(T) -> O + Send + Sync + 'static>(&self, f: F) -> Result<()> {
         let site = Site::here("foreach");
-        self.run_action(site, |n| 0..n, move |p, cx| {
-            p.fold(cx, cx.partition(), (), |(), x| {
-                if let Err(e) = site.guard(|| f(x)).outcome() {
-                    cx.record_failed(&site, e);
-                }
-            })
-        })
+        self.run_action(
+            site,
+            |n| 0..n,
+            move |p, cx| {
+                p.fold(cx, cx.partition(), (), |(), x| {
+                    if let Err(e) = site.guard(|| f(x)).outcome() {
+                        cx.record_failed(&site, e);
+                    }
+                })
+            },
+        )
         .map(drop)
     }
 
@@ -366,12 +384,16 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
         F: Fn(PartitionIter<T>) -> O + Send + Sync + 'static,
     {
         let site = Site::here("foreach_partition");
-        self.run_action(site, |n| 0..n, move |p, cx| {
-            let records = p.fold(cx, cx.partition(), Vec::new(), pushed)?;
-            site.guard(|| f(records.into_iter()))
-                .outcome()
-                .map_err(|e| user_failure(&site, cx, e))
-        })
+        self.run_action(
+            site,
+            |n| 0..n,
+            move |p, cx| {
+                let records = p.fold(cx, cx.partition(), Vec::new(), pushed)?;
+                site.guard(|| f(records.into_iter()))
+                    .outcome()
+                    .map_err(|e| user_failure(&site, cx, e))
+            },
+        )
         .map(drop)
     }
 

@@ -87,11 +87,7 @@ impl<K, V> Table<K, V> {
     pub(crate) fn with_memory(keys: usize, index: Vec<u64>, mut entries: Vec<Entry<K, V>>) -> Self {
         entries.clear();
         entries.reserve(keys);
-        let mut table = Table {
-            index,
-            mask: 0,
-            entries,
-        };
+        let mut table = Table { index, mask: 0, entries };
         table.reindex(slots_for(keys));
         table
     }
@@ -100,11 +96,7 @@ impl<K, V> Table<K, V> {
     /// memory of `index` is used, its contents are lost.
     pub(crate) fn from_distinct(entries: Vec<Entry<K, V>>, keys: usize, index: Vec<u64>) -> Self {
         let slots = slots_for(keys.max(entries.len()));
-        let mut table = Table {
-            index,
-            mask: 0,
-            entries,
-        };
+        let mut table = Table { index, mask: 0, entries };
         table.reindex(slots);
         table
     }
@@ -287,10 +279,7 @@ impl<K: Eq, V> Table<K, V> {
         // until the new one is written, only `Hole` can touch the table, and it takes the entry
         // out. So the old value is dropped once, by `merge`.
         let old = unsafe { ptr::read(place) };
-        let hole = Hole {
-            table: self,
-            number,
-        };
+        let hole = Hole { table: self, number };
         let new = merge(old, val);
         mem::forget(hole);
         // SAFETY: as above; `merge` had no access to the table, so `place` is where it was, and
@@ -374,10 +363,7 @@ pub(crate) struct Groups<K, V> {
 
 impl<K: Eq, V> Groups<K, V> {
     pub(crate) fn new(table: Table<K, V>) -> Self {
-        Groups {
-            table,
-            waiting: Vec::with_capacity(GROUP),
-        }
+        Groups { table, waiting: Vec::with_capacity(GROUP) }
     }
 
     /// Adds a record, possibly later; then some panic of `merge` may be that of an earlier record.
@@ -444,15 +430,8 @@ struct Idle<T> {
 impl<T> Spare<T> {
     /// Keeps at most `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
-        let kept = Kept {
-            by_capacity: BTreeMap::new(),
-            bytes: 0,
-            ticks: 0,
-        };
-        Spare {
-            limit,
-            kept: Mutex::new(kept),
-        }
+        let kept = Kept { by_capacity: BTreeMap::new(), bytes: 0, ticks: 0 };
+        Spare { limit, kept: Mutex::new(kept) }
     }
 
     /// An empty vector with room for `n`: the smallest kept one that has it, else a new one.
@@ -505,10 +484,7 @@ impl<T> Kept<T> {
         self.bytes += bytes_of(&vec);
         let since = self.ticks;
         let idle = Idle { since, vec };
-        self.by_capacity
-            .entry(idle.vec.capacity())
-            .or_default()
-            .push_back(idle);
+        self.by_capacity.entry(idle.vec.capacity()).or_default().push_back(idle);
     }
 
     fn take(&mut self, n: usize) -> Option<Vec<T>> {
@@ -619,11 +595,7 @@ mod tests {
 
     fn config() -> ProptestConfig {
         if cfg!(miri) {
-            ProptestConfig {
-                cases: 4,
-                failure_persistence: None,
-                ..ProptestConfig::default()
-            }
+            ProptestConfig { cases: 4, failure_persistence: None, ..ProptestConfig::default() }
         } else {
             ProptestConfig::default()
         }
@@ -765,12 +737,7 @@ mod tests {
             assert_eq!(table.len(), n, "round {round}");
         }
         let entries = table.into_entries();
-        assert!(
-            entries
-                .iter()
-                .enumerate()
-                .all(|(i, e)| (e.key, e.val) == (i, 2))
-        );
+        assert!(entries.iter().enumerate().all(|(i, e)| (e.key, e.val) == (i, 2)));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::pipe::{Captured, Flow, Pipe, chunk_len};
-use crate::engine::{TaskBody, TaskCx, TaskError};
+use super::pipe::{Captured, Flow, Pipe, Unshippable, chunk_len};
+use crate::engine::{Site, TaskBody, TaskCx, TaskError};
 
 /// The object-safe face of a [`Pipe`].
 pub trait DynPipe<T>: Send + Sync {
@@ -23,6 +23,11 @@ pub trait DynPipe<T>: Send + Sync {
     fn dyn_input_records(&self) -> usize;
     /// See [`Pipe::captures`].
     fn dyn_captures(&self, out: &mut Vec<Captured>);
+    /// Whether this is the RDD that a `foreach_rdd` closure gets: every process of the program can make
+    /// it.
+    fn is_base(&self) -> bool {
+        false
+    }
     /// Feeds partition `part` to `sink`, chunk by chunk. The sink may take the records out of the chunk;
     /// what it leaves is dropped.
     ///
@@ -76,6 +81,36 @@ impl<P: Pipe> DynPipe<P::Out> for P {
     }
 }
 
+/// The RDD that a `foreach_rdd` closure gets. Chunks pass through untouched.
+pub(crate) struct Base<T>(pub(crate) Erased<T>);
+
+impl<T: 'static> DynPipe<T> for Base<T> {
+    fn dyn_partitions(&self) -> usize {
+        self.0.0.dyn_partitions()
+    }
+    fn dyn_wide(&self, out: &mut Vec<Arc<dyn TaskBody>>) {
+        self.0.0.dyn_wide(out);
+    }
+    fn dyn_known_len(&self, cx: &TaskCx<'_>, part: usize) -> Result<Option<u64>, TaskError> {
+        self.0.0.dyn_known_len(cx, part)
+    }
+    fn dyn_input_records(&self) -> usize {
+        self.0.0.dyn_input_records()
+    }
+    fn dyn_captures(&self, _: &mut Vec<Captured>) {}
+    fn is_base(&self) -> bool {
+        true
+    }
+    fn chunks(
+        &self,
+        cx: &TaskCx<'_>,
+        part: usize,
+        sink: &mut dyn FnMut(&mut Vec<T>) -> Flow,
+    ) -> Result<(), TaskError> {
+        self.0.0.chunks(cx, part, sink)
+    }
+}
+
 /// Any [`Pipe`] of `T`: what [`Rdd<T>`](crate::Rdd) means without a second parameter.
 pub struct Erased<T>(pub(crate) Arc<dyn DynPipe<T>>);
 
@@ -112,7 +147,15 @@ impl<T: 'static> Pipe for Erased<T> {
         self.0.dyn_input_records()
     }
     fn captures(&self, out: &mut Vec<Captured>) {
-        self.0.dyn_captures(out);
+        if !self.0.is_base() {
+            let before = out.len();
+            self.0.dyn_captures(out);
+            if out.len() == before {
+                // Whatever is inside: its type can't be told from here.
+                let site = Site::here("boxed");
+                out.push(Captured { site, why: Unshippable::Boxed });
+            }
+        }
     }
     fn fold<A>(
         &self,

@@ -1,7 +1,7 @@
 //! `filter`: the records that a predicate holds for.
 
-use super::pipe::{Flow, Pipe, forward, narrow_pipe};
 use super::Rdd;
+use super::pipe::{Flow, Pipe, forward, narrow_pipe};
 use crate::data::Data;
 use crate::engine::{Site, TaskCx, TaskError};
 
@@ -22,12 +22,7 @@ impl<P: Pipe, F: Fn(&P::Out) -> bool + Send + Sync + 'static> Pipe for FilterPip
         mut g: impl FnMut(A, P::Out) -> A,
     ) -> Result<A, TaskError> {
         let (f, site) = (&*self.f, &self.site);
-        self.parent.fold(
-            cx,
-            part,
-            init,
-            move |a, x| if site.guard(|| f(&x)) { g(a, x) } else { a },
-        )
+        self.parent.fold(cx, part, init, move |a, x| if site.guard(|| f(&x)) { g(a, x) } else { a })
     }
     #[inline]
     fn try_each(
@@ -37,9 +32,13 @@ impl<P: Pipe, F: Fn(&P::Out) -> bool + Send + Sync + 'static> Pipe for FilterPip
         mut g: impl FnMut(P::Out) -> Flow,
     ) -> Result<Flow, TaskError> {
         let (f, site) = (&*self.f, &self.site);
-        self.parent.try_each(cx, part, move |x| {
-            if site.guard(|| f(&x)) { g(x) } else { Flow::Continue(()) }
-        })
+        self.parent.try_each(
+            cx,
+            part,
+            move |x| {
+                if site.guard(|| f(&x)) { g(x) } else { Flow::Continue(()) }
+            },
+        )
     }
 }
 
@@ -49,7 +48,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     /// ```
     /// # let ctx = brooklet::Context::new(brooklet::Conf::new("doc").master("local[2]"))?;
     /// assert_eq!(ctx.parallelize(0..10, 3).filter(|x| x % 4 == 0).collect()?, [0, 4, 8]);
-    /// # brooklet::Result::Ok(())
+    /// # Ok::<(), brooklet::Error>(())
     /// ```
     #[track_caller]
     pub fn filter<F: Fn(&T) -> bool + Send + Sync + 'static>(

@@ -1,7 +1,7 @@
 //! `flat_map`: any number of records out for each record in.
 
-use super::pipe::{Flow, Pipe, forward, narrow_pipe};
 use super::Rdd;
+use super::pipe::{Flow, Pipe, forward, narrow_pipe};
 use crate::data::Data;
 use crate::engine::{Site, TaskCx, TaskError};
 
@@ -50,7 +50,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     /// # let ctx = brooklet::Context::new(brooklet::Conf::new("doc").master("local[2]"))?;
     /// let r = ctx.parallelize([3, 0, 1], 2).flat_map(|n| 0..n);
     /// assert_eq!(r.collect()?, [0, 1, 2, 0]);
-    /// # brooklet::Result::Ok(())
+    /// # Ok::<(), brooklet::Error>(())
     /// ```
     #[track_caller]
     pub fn flat_map<I: IntoIterator + 'static, F: Fn(T) -> I + Send + Sync + 'static>(

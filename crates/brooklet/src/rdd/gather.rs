@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 
-use super::pipe::{Captured, Pipe, slice_source};
+use super::pipe::{Captured, Pipe, Unshippable, slice_source};
 use crate::context::Inner;
 use crate::data::Wire;
 use crate::engine::{Site, StageKey, TaskBody, TaskCx, TaskError};
@@ -54,19 +54,10 @@ pub(crate) struct GatherSpec<P, R> {
 }
 
 impl<P: Pipe, R: Wire> GatherSpec<P, R> {
-    pub(crate) fn lineage(
-        &self,
-        ctx: &Arc<Inner>,
-        key: StageKey,
-        parent: Arc<P>,
-    ) -> Gathered<R> {
+    pub(crate) fn lineage(&self, ctx: &Arc<Inner>, key: StageKey, parent: Arc<P>) -> Gathered<R> {
         let maps = parent.partitions();
-        let map: Arc<dyn TaskBody> = Arc::new(GatherStage {
-            key,
-            ctx: Arc::downgrade(ctx),
-            parent,
-            act: self.act.clone(),
-        });
+        let map: Arc<dyn TaskBody> =
+            Arc::new(GatherStage { key, ctx: Arc::downgrade(ctx), parent, act: self.act.clone() });
         ctx.add_body(&map);
         Gathered { map, maps, finish: self.finish.clone(), site: self.site, r: PhantomData }
     }
@@ -100,7 +91,7 @@ impl<R: Wire> Pipe for Gathered<R> {
         out.push(self.map.clone());
     }
     fn captures(&self, out: &mut Vec<Captured>) {
-        out.push(Captured { site: self.site, bytes: 0 });
+        out.push(Captured { site: self.site, why: Unshippable::Stage });
     }
     slice_source!(R, |self, cx, _part| &self.read(cx)?, R::clone);
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use super::combine::Entry;
 use super::kept::{Kept, Memory};
 use super::partitioner::{Partitioning, carried_hash};
-use super::pipe::{Captured, Pipe, slice_source};
+use super::pipe::{Captured, Pipe, Unshippable, slice_source};
 use super::{Erased, Rdd};
 use crate::context::Inner;
 use crate::data::{Data, Key, Wire};
@@ -41,8 +41,7 @@ impl<K: Key, V: Wire, P: Pipe<Out = (K, V)>> TaskBody for DealStage<K, V, P> {
         let (seed, home) = (cx.seed(), &self.memory.entries);
         let parts = self.partitioning.partitions();
         let hint = self.memory.keys();
-        let mut to: Vec<Vec<Entry<K, V>>> =
-            (0..parts).map(|_| home.take(hint / parts)).collect();
+        let mut to: Vec<Vec<Entry<K, V>>> = (0..parts).map(|_| home.take(hint / parts)).collect();
         self.parent.fold(cx, cx.partition(), (), |(), (key, val)| {
             self.site.guard(|| {
                 let hash = carried_hash(seed, &key);
@@ -154,7 +153,7 @@ impl<K: Key, V: Wire> Pipe for Grouped<K, V> {
         out.push(self.dealt.map.clone());
     }
     fn captures(&self, out: &mut Vec<Captured>) {
-        out.push(Captured { site: self.site, bytes: 0 });
+        out.push(Captured { site: self.site, why: Unshippable::Stage });
     }
     slice_source!((K, Vec<V>), |self, cx, part| &self.read(cx, part)?, |e: &Entry<K, Vec<V>>| (
         e.key.clone(),
@@ -177,7 +176,7 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
     /// let mut g = ctx.parallelize([(1, 'a'), (2, 'b'), (1, 'c')], 2).group_by_key().collect()?;
     /// g.sort();
     /// assert_eq!(g, [(1, vec!['a', 'c']), (2, vec!['b'])]);
-    /// # brooklet::Result::Ok(())
+    /// # Ok::<(), brooklet::Error>(())
     /// ```
     #[track_caller]
     pub fn group_by_key(&self) -> Rdd<(K, Vec<V>)>

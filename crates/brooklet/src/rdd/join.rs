@@ -7,7 +7,7 @@ use super::combine::Entry;
 use super::group::Dealt;
 use super::kept::Memory;
 use super::partitioner::Partitioning;
-use super::pipe::{Captured, Pipe, slice_source};
+use super::pipe::{Captured, Pipe, Unshippable, slice_source};
 use super::{Erased, Rdd};
 use crate::data::{Data, Key, Wire};
 use crate::engine::{Role, Site, TaskBody, TaskCx, TaskError};
@@ -55,7 +55,7 @@ impl<K: Key, V: Wire, W: Wire> Pipe for Cogrouped<K, V, W> {
         out.push(self.right.body().clone());
     }
     fn captures(&self, out: &mut Vec<Captured>) {
-        out.push(Captured { site: self.site, bytes: 0 });
+        out.push(Captured { site: self.site, why: Unshippable::Stage });
     }
     slice_source!((K, Both<V, W>), |self, cx, part| &self.read(cx, part)?, |e: &Entry<
         K,
@@ -117,7 +117,7 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
     /// let mut g = a.cogroup(&b).collect()?;
     /// g.sort_by_key(|x| x.0);
     /// assert_eq!(g, [(1, (vec!['a'], vec![1.5])), (2, (vec![], vec![2.5]))]);
-    /// # brooklet::Result::Ok(())
+    /// # Ok::<(), brooklet::Error>(())
     /// ```
     #[track_caller]
     pub fn cogroup<W: Wire, Q: Pipe<Out = (K, W)>>(
@@ -140,13 +140,10 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
     /// let mut j = users.join(&clicks).collect()?;
     /// j.sort();
     /// assert_eq!(j, [(1, ("ann".to_string(), 10)), (1, ("ann".to_string(), 11))]);
-    /// # brooklet::Result::Ok(())
+    /// # Ok::<(), brooklet::Error>(())
     /// ```
     #[track_caller]
-    pub fn join<W: Wire, Q: Pipe<Out = (K, W)>>(
-        &self,
-        other: &Rdd<(K, W), Q>,
-    ) -> Rdd<(K, (V, W))>
+    pub fn join<W: Wire, Q: Pipe<Out = (K, W)>>(&self, other: &Rdd<(K, W), Q>) -> Rdd<(K, (V, W))>
     where
         K: Key,
         V: Wire,

@@ -1,7 +1,7 @@
 //! `map`: one record out for each record in.
 
-use super::pipe::{Flow, Pipe, forward, narrow_pipe};
 use super::Rdd;
+use super::pipe::{Flow, Pipe, forward, narrow_pipe};
 use crate::data::Data;
 use crate::engine::{Site, TaskCx, TaskError};
 
@@ -43,7 +43,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     /// # let ctx = brooklet::Context::new(brooklet::Conf::new("doc").master("local[2]"))?;
     /// let r = ctx.parallelize([1, 2, 3], 2).map(|x| x * 10);
     /// assert_eq!(r.collect()?, [10, 20, 30]);
-    /// # brooklet::Result::Ok(())
+    /// # Ok::<(), brooklet::Error>(())
     /// ```
     #[track_caller]
     pub fn map<U: Data, F: Fn(T) -> U + Send + Sync + 'static>(

@@ -1,7 +1,7 @@
 //! `map_partitions`: one call for each partition, also for empty ones.
 
-use super::pipe::{Flow, Pipe, forward, narrow_pipe, pushed};
 use super::Rdd;
+use super::pipe::{Flow, Pipe, forward, narrow_pipe, pushed};
 use crate::data::Data;
 use crate::engine::{Site, TaskCx, TaskError};
 
@@ -29,9 +29,7 @@ where
         g: impl FnMut(A, I::Item) -> A,
     ) -> Result<A, TaskError> {
         let records = self.parent.fold(cx, part, Vec::new(), pushed)?;
-        let acc = self
-            .site
-            .guard(|| (self.f)(part, records.into_iter()).into_iter().fold(init, g));
+        let acc = self.site.guard(|| (self.f)(part, records.into_iter()).into_iter().fold(init, g));
         cx.check()?;
         Ok(acc)
     }
@@ -42,9 +40,7 @@ where
         g: impl FnMut(I::Item) -> Flow,
     ) -> Result<Flow, TaskError> {
         let records = self.parent.fold(cx, part, Vec::new(), pushed)?;
-        let r = self
-            .site
-            .guard(|| (self.f)(part, records.into_iter()).into_iter().try_for_each(g));
+        let r = self.site.guard(|| (self.f)(part, records.into_iter()).into_iter().try_for_each(g));
         cx.check()?;
         Ok(r)
     }
@@ -57,7 +53,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     /// # let ctx = brooklet::Context::new(brooklet::Conf::new("doc").master("local[2]"))?;
     /// let sums = ctx.parallelize(1..=4, 2).map_partitions(|xs| [xs.sum::<i32>()]);
     /// assert_eq!(sums.collect()?, [3, 7]);
-    /// # brooklet::Result::Ok(())
+    /// # Ok::<(), brooklet::Error>(())
     /// ```
     #[track_caller]
     pub fn map_partitions<I, F>(

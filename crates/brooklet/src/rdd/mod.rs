@@ -35,7 +35,7 @@ pub use erased::{DynPipe, Erased};
 pub use map_partitions::PartitionIter;
 pub(crate) use origin::{Origin, Travel};
 pub use partitioner::Partitioner;
-pub use pipe::{Captured, Flow, Pipe};
+pub use pipe::{Captured, Flow, Pipe, Unshippable};
 pub(crate) use shipped::ShippedBody;
 pub use source::Partitions;
 pub use try_flat_map::OnError;

@@ -31,14 +31,7 @@ impl<T: Wire> PersistPipe<T> {
         level: StorageLevel,
         site: Site,
     ) -> Self {
-        PersistPipe {
-            key,
-            ctx: Arc::downgrade(ctx),
-            parent,
-            level,
-            site,
-            making: Mutex::default(),
-        }
+        PersistPipe { key, ctx: Arc::downgrade(ctx), parent, level, site, making: Mutex::default() }
     }
 
     fn id(&self, part: usize) -> BlockId {
@@ -81,7 +74,9 @@ impl<T: Wire> PersistPipe<T> {
                 tracing::warn!("no room to persist {block} ({bytes} bytes) of {}", self.site);
             }
             Err(e) => {
-                return Err(TaskError::Input { message: format!("persisting for {}: {e}", self.site) });
+                return Err(TaskError::Input {
+                    message: format!("persisting for {}: {e}", self.site),
+                });
             }
         }
         Ok(values)
@@ -149,7 +144,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     /// let r = ctx.parallelize(0..10, 2).map(move |x| { c.add(1); x }).persist(StorageLevel::MEMORY_ONLY)?;
     /// assert_eq!((r.count()?, r.count()?), (10, 10));
     /// assert_eq!(calls.value().count, 10);
-    /// # brooklet::Result::Ok(())
+    /// # Ok::<(), brooklet::Error>(())
     /// ```
     ///
     /// # Errors

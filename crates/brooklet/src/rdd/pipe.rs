@@ -84,8 +84,19 @@ pub trait Pipe: Send + Sync + 'static {
 pub struct Captured {
     /// The operator.
     pub site: Site,
-    /// Bytes it captures; 0 says that it makes a stage.
-    pub bytes: usize,
+    /// Why it can't.
+    pub why: Unshippable,
+}
+
+/// Why a piece of run-time lineage can't be sent to another process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unshippable {
+    /// Its closure captures this many bytes (or owns something that has to be dropped).
+    Captures(usize),
+    /// It makes a stage, which other processes don't know.
+    Stage,
+    /// It was boxed, so its type no longer tells what it does.
+    Boxed,
 }
 
 /// A capture-free closure is its type. Values with a destructor are refused: they might be tokens.
@@ -186,8 +197,8 @@ macro_rules! forward {
         fn captures(&self, out: &mut Vec<$crate::rdd::pipe::Captured>) {
             self.parent.captures(out);
             if !$crate::rdd::pipe::shippable::<F>() {
-                let bytes = size_of::<F>().max(1);
-                out.push($crate::rdd::pipe::Captured { site: self.site, bytes });
+                let why = $crate::rdd::pipe::Unshippable::Captures(size_of::<F>());
+                out.push($crate::rdd::pipe::Captured { site: self.site, why });
             }
         }
         fn rebuild(base: &dyn std::any::Any) -> Option<Self> {

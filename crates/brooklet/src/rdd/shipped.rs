@@ -12,10 +12,7 @@ use crate::engine::{StageKey, TaskBody, TaskCx, TaskError};
 type ShippedFn = fn(&dyn Any, &TaskCx<'_>) -> Result<(), TaskError>;
 
 /// The task function of a run-time chain: everything in it is made from its type.
-pub(crate) fn shipped<P: Pipe, R: Wire, A>(
-    base: &dyn Any,
-    cx: &TaskCx<'_>,
-) -> Result<(), TaskError>
+pub(crate) fn shipped<P: Pipe, R: Wire, A>(base: &dyn Any, cx: &TaskCx<'_>) -> Result<(), TaskError>
 where
     A: Fn(&P, &TaskCx<'_>) -> Result<R, TaskError>,
 {
@@ -42,11 +39,7 @@ pub(crate) struct ShippedBody {
 }
 
 impl ShippedBody {
-    pub(crate) fn new(
-        key: StageKey,
-        base: Box<dyn Any + Send + Sync>,
-        offset: i64,
-    ) -> ShippedBody {
+    pub(crate) fn new(key: StageKey, base: Box<dyn Any + Send + Sync>, offset: i64) -> ShippedBody {
         ShippedBody { key, base, offset }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 use super::combine::{Entry, Groups, Table};
 use super::kept::{Kept, Memory};
 use super::partitioner::{Partitioning, carried_hash};
-use super::pipe::{Captured, Pipe, slice_source};
+use super::pipe::{Captured, Pipe, Unshippable, slice_source};
 use super::{Erased, Rdd};
 use crate::context::Inner;
 use crate::data::{Data, Key, Wire};
@@ -243,7 +243,7 @@ where
     }
     /// A stage made in `foreach_rdd` has no place in an executor's graph: refused with its site.
     fn captures(&self, out: &mut Vec<Captured>) {
-        out.push(Captured { site: self.site, bytes: 0 });
+        out.push(Captured { site: self.site, why: Unshippable::Stage });
     }
     slice_source!((K, V), |self, cx, part| &self.read(cx, part)?.v, |e: &Entry<K, V>| (
         e.key.clone(),
@@ -267,7 +267,7 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
     /// let mut sums = pairs.reduce_by_key(|a, b| a + b).collect()?;
     /// sums.sort();
     /// assert_eq!(sums, [("a".to_string(), 4), ("b".to_string(), 2)]);
-    /// # brooklet::Result::Ok(())
+    /// # Ok::<(), brooklet::Error>(())
     /// ```
     #[track_caller]
     pub fn reduce_by_key<F>(&self, f: F) -> Rdd<(K, V)>

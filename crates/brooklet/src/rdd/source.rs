@@ -31,9 +31,7 @@ impl<T: Data> Pipe for Parts<T> {
 pub(crate) fn split_even<T>(v: Vec<T>, n: usize) -> Vec<Arc<Vec<T>>> {
     let (len, n) = (v.len(), n.max(1));
     let mut it = v.into_iter();
-    (0..n)
-        .map(|i| Arc::new(it.by_ref().take((i + 1) * len / n - i * len / n).collect()))
-        .collect()
+    (0..n).map(|i| Arc::new(it.by_ref().take((i + 1) * len / n - i * len / n).collect())).collect()
 }
 
 type MakeIter<T> =
@@ -55,10 +53,7 @@ pub struct Partitions<T> {
 
 impl<T: Data> Partitions<T> {
     /// `n` partitions; `make(i)` gives the i-th.
-    pub fn from_fn<I>(
-        n: usize,
-        make: impl Fn(usize) -> I + Send + Sync + 'static,
-    ) -> Partitions<T>
+    pub fn from_fn<I>(n: usize, make: impl Fn(usize) -> I + Send + Sync + 'static) -> Partitions<T>
     where
         I: IntoIterator<Item = T>,
         I::IntoIter: 'static,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Rdd;
-use super::pipe::{Captured, Flow, Pipe};
+use super::pipe::{Captured, Flow, Pipe, Unshippable};
 use crate::data::Data;
 use crate::engine::{Accumulator, LongSum, Site, TaskBody, TaskCx, TaskError};
 use crate::error::BoxError;
@@ -72,7 +72,7 @@ where
     }
     fn captures(&self, out: &mut Vec<Captured>) {
         self.parent.captures(out);
-        out.push(Captured { site: self.site, bytes: size_of::<F>().max(1) });
+        out.push(Captured { site: self.site, why: Unshippable::Captures(size_of::<F>()) });
     }
     fn rebuild(_: &dyn Any) -> Option<Self> {
         None
@@ -127,7 +127,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     /// assert_eq!(good.collect()?, [1, 2]);
     /// let bad = ctx.parallelize(["1", "x"].map(String::from), 2).try_map(|s| s.parse::<i32>());
     /// assert!(bad.collect().unwrap_err().to_string().contains("try_map"));
-    /// # brooklet::Result::Ok(())
+    /// # Ok::<(), brooklet::Error>(())
     /// ```
     #[track_caller]
     pub fn try_map<U: Data, E: Into<BoxError> + 'static, F>(

@@ -67,7 +67,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     /// # let ctx = brooklet::Context::new(brooklet::Conf::new("doc").master("local[2]"))?;
     /// let r = ctx.parallelize([1, 2], 1).union(&ctx.parallelize([2, 3], 2));
     /// assert_eq!((r.collect()?, r.num_partitions()), (vec![1, 2, 2, 3], 3));
-    /// # brooklet::Result::Ok(())
+    /// # Ok::<(), brooklet::Error>(())
     /// ```
     pub fn union<Q: Pipe<Out = T>>(&self, other: &Rdd<T, Q>) -> Rdd<T> {
         let both = vec![self.erased(), other.erased()];

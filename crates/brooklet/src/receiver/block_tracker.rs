@@ -30,10 +30,7 @@ pub struct ReceivedBlockInfo {
 impl ReceivedBlockInfo {
     /// The block's name in the store.
     pub fn id(&self) -> BlockId {
-        BlockId::Received {
-            stream: self.stream,
-            seq: self.seq,
-        }
+        BlockId::Received { stream: self.stream, seq: self.seq }
     }
 }
 
@@ -84,28 +81,19 @@ impl ReceivedBlockTracker {
     /// The event that gives all waiting blocks of all streams to the batch `time`. `None`: that batch
     /// or a later one has been allocated.
     pub fn propose_allocation(&self, time: Time) -> Option<TrackerEvent> {
-        let blocks = self
-            .waiting
-            .iter()
-            .map(|(s, q)| (*s, q.iter().cloned().collect()))
-            .collect();
-        self.is_next(time)
-            .then_some(TrackerEvent::Allocated { time, blocks })
+        let blocks = self.waiting.iter().map(|(s, q)| (*s, q.iter().cloned().collect())).collect();
+        self.is_next(time).then_some(TrackerEvent::Allocated { time, blocks })
     }
 
     /// The event that gives no blocks to the batch `time`; they stay for a later one.
     pub fn propose_empty(&self, time: Time) -> Option<TrackerEvent> {
         let blocks = StreamBlocks::new();
-        self.is_next(time)
-            .then_some(TrackerEvent::Allocated { time, blocks })
+        self.is_next(time).then_some(TrackerEvent::Allocated { time, blocks })
     }
 
     /// The event that forgets the batches before `before`. `None`: there are none.
     pub fn propose_clean_up(&self, before: Time) -> Option<TrackerEvent> {
-        let any = self
-            .allocated
-            .first_key_value()
-            .is_some_and(|(t, _)| *t < before);
+        let any = self.allocated.first_key_value().is_some_and(|(t, _)| *t < before);
         (any && before > self.cleaned).then_some(TrackerEvent::CleanedUp { before })
     }
 
@@ -122,10 +110,7 @@ impl ReceivedBlockTracker {
         match event {
             TrackerEvent::BlockAdded(info) => {
                 if self.known.entry(info.stream).or_default().insert(info.seq) {
-                    self.waiting
-                        .entry(info.stream)
-                        .or_default()
-                        .push_back(info.clone());
+                    self.waiting.entry(info.stream).or_default().push_back(info.clone());
                 }
             }
             TrackerEvent::Allocated { time, blocks } if self.is_next(*time) => {
@@ -178,10 +163,7 @@ impl ReceivedBlockTracker {
 
     /// The blocks of a stream in a batch; none if the batch isn't known.
     pub fn blocks_of(&self, time: Time, stream: u32) -> &[ReceivedBlockInfo] {
-        self.allocated
-            .get(&time)
-            .and_then(|b| b.get(&stream))
-            .map_or(&[], Vec::as_slice)
+        self.allocated.get(&time).and_then(|b| b.get(&stream)).map_or(&[], Vec::as_slice)
     }
 
     /// All blocks of a batch; `None` if it hasn't been allocated or is forgotten.
@@ -191,9 +173,7 @@ impl ReceivedBlockTracker {
 
     /// The blocks of the batches before `before`.
     pub fn blocks_before(&self, before: Time) -> impl Iterator<Item = &ReceivedBlockInfo> {
-        self.allocated
-            .range(..before)
-            .flat_map(|(_, b)| b.values().flatten())
+        self.allocated.range(..before).flat_map(|(_, b)| b.values().flatten())
     }
 
     /// The last batch that was allocated.
@@ -224,10 +204,7 @@ struct Ranges(BTreeMap<u64, u64>);
 
 impl Ranges {
     fn contains(&self, n: u64) -> bool {
-        self.0
-            .range(..=n)
-            .next_back()
-            .is_some_and(|(_, end)| n < *end)
+        self.0.range(..=n).next_back().is_some_and(|(_, end)| n < *end)
     }
 
     /// `false`: it was in.

@@ -126,11 +126,7 @@ impl Control {
     fn signal(&self) {
         let (hooks, wakers, listeners) = {
             let mut w = self.waiting.get();
-            (
-                std::mem::take(&mut w.hooks),
-                std::mem::take(&mut w.wakers),
-                w.listeners.clone(),
-            )
+            (std::mem::take(&mut w.hooks), std::mem::take(&mut w.wakers), w.listeners.clone())
         };
         self.changed.notify_all();
         for hook in hooks {
@@ -139,10 +135,7 @@ impl Control {
             }
         }
         wakers.into_iter().for_each(Waker::wake);
-        listeners
-            .iter()
-            .filter_map(Weak::upgrade)
-            .for_each(|l| l.wake());
+        listeners.iter().filter_map(Weak::upgrade).for_each(|l| l.wake());
     }
 }
 

@@ -99,13 +99,11 @@ async fn until_stopped<R: AsyncReceiver>(
 ) -> Result<(), BoxError> {
     let stopped = out.stopped();
     let mut run = pin!(receiver.run(out));
-    let guarded = poll_fn(
-        |cx| match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(result)) => Poll::Ready(Ok(result)),
-            Err(panic) => Poll::Ready(Err(panic)),
-        },
-    );
+    let guarded = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(result)) => Poll::Ready(Ok(result)),
+        Err(panic) => Poll::Ready(Err(panic)),
+    });
     let grace = async {
         stopped.await;
         tokio::time::sleep(ASYNC_GRACE).await;

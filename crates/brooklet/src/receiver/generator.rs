@@ -105,11 +105,7 @@ impl<T: Wire> BlockGenerator<T> {
         let weak: Weak<dyn Wake> = Arc::downgrade(&shared) as Weak<dyn Wake>;
         shared.setup.clock.on_move(Weak::clone(&weak));
         shared.setup.control.listen(weak);
-        BlockGenerator {
-            shared,
-            timer: Mutex::default(),
-            pusher: Mutex::default(),
-        }
+        BlockGenerator { shared, timer: Mutex::default(), pusher: Mutex::default() }
     }
 
     /// Starts timer and push thread; only from `Initialized`.
@@ -150,11 +146,7 @@ impl<T: Wire> BlockGenerator<T> {
         if self.shared.setup.control.is_stopping() {
             return Err(StoreError::Stopped);
         }
-        self.shared
-            .setup
-            .limiter
-            .acquire(1)
-            .ok_or(StoreError::Stopped)?;
+        self.shared.setup.limiter.acquire(1).ok_or(StoreError::Stopped)?;
         let mut core = self.shared.room_for(|p| p.full_for_item())?;
         core.pending.push(item);
         Ok(())
@@ -187,10 +179,7 @@ impl<T: Wire> BlockGenerator<T> {
         {
             let mut core = s.core.get();
             if core.state != GeneratorState::Active {
-                tracing::warn!(
-                    state = core.state.name(),
-                    "stop of a generator that isn't active"
-                );
+                tracing::warn!(state = core.state.name(), "stop of a generator that isn't active");
                 return;
             }
             core.state = GeneratorState::StoppedAddingData;
@@ -242,11 +231,7 @@ where
 
 impl<T: Wire> Shared<T> {
     fn block_time(&self) -> Time {
-        self.setup
-            .clock
-            .now()
-            .time()
-            .floor(self.setup.block_interval)
+        self.setup.clock.now().time().floor(self.setup.block_interval)
     }
 
     /// Cuts the pending block if it is `full` and waits until the queue can take it.
@@ -311,9 +296,7 @@ impl<T: Wire> Shared<T> {
             let seq = self.setup.sink.next_seq();
             while let Err(e) = self.setup.sink.push(seq, &sealed) {
                 if control.is_aborted() {
-                    self.setup
-                        .counters
-                        .add(ABANDONED_RECORDS, sealed.block.records() as u64);
+                    self.setup.counters.add(ABANDONED_RECORDS, sealed.block.records() as u64);
                     break;
                 }
                 self.setup.sink.push_failed(&e);
@@ -346,8 +329,6 @@ impl GeneratorState {
 
 impl<T: Wire> fmt::Debug for BlockGenerator<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BlockGenerator")
-            .field("state", &self.state())
-            .finish_non_exhaustive()
+        f.debug_struct("BlockGenerator").field("state", &self.state()).finish_non_exhaustive()
     }
 }

@@ -39,12 +39,7 @@ impl Limiter {
         let limiter = Arc::new(Limiter {
             max,
             limited: AtomicBool::new(max.is_some()),
-            bucket: Mutex::new(Bucket {
-                rate,
-                permits: 0.0,
-                at: clock.now(),
-                interrupted: false,
-            }),
+            bucket: Mutex::new(Bucket { rate, permits: 0.0, at: clock.now(), interrupted: false }),
             changed: Condvar::new(),
             clock,
         });
@@ -124,9 +119,7 @@ impl Wake for Limiter {
 
 impl fmt::Debug for Limiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Limiter")
-            .field("rate", &self.rate())
-            .finish_non_exhaustive()
+        f.debug_struct("Limiter").field("rate", &self.rate()).finish_non_exhaustive()
     }
 }
 

@@ -68,11 +68,7 @@ impl<T: Wire> Pending<T> {
     /// Whether it has to be cut before an item is added.
     pub(super) fn full_for_item(&self) -> bool {
         // A vector about to double is full, too: the doubled one would be too large.
-        let next = if self.items.len() == self.items.capacity() {
-            2
-        } else {
-            1
-        };
+        let next = if self.items.len() == self.items.capacity() { 2 } else { 1 };
         let behind = self.behind.saturating_mul(self.items.len()) / self.measured.max(1);
         let bytes = self.items.capacity() * next * size_of::<T>() + behind;
         !self.text.is_empty() || (!self.items.is_empty() && bytes > BLOCK_BYTES)
@@ -137,17 +133,11 @@ impl<T: Wire> Cut<T> {
     pub(super) fn seal(self, time: Time, counters: &Counters) -> Sealed {
         let (block, decode) = match self {
             Cut::Items(items, _) => block_of(items),
-            Cut::Text(text, lines) => (
-                text_block(text, lines, counters),
-                TextLines::decode as Decode,
-            ),
+            Cut::Text(text, lines) => {
+                (text_block(text, lines, counters), TextLines::decode as Decode)
+            }
         };
-        Sealed {
-            block,
-            decode,
-            time,
-            metadata: None,
-        }
+        Sealed { block, decode, time, metadata: None }
     }
 }
 

@@ -19,10 +19,7 @@ pub(crate) struct IoRuntime {
 
 impl IoRuntime {
     pub(crate) fn new(app_name: &str) -> Arc<IoRuntime> {
-        Arc::new(IoRuntime {
-            app_name: app_name.to_owned(),
-            runtime: Mutex::default(),
-        })
+        Arc::new(IoRuntime { app_name: app_name.to_owned(), runtime: Mutex::default() })
     }
 
     pub(crate) fn handle(&self) -> io::Result<Handle> {

@@ -62,12 +62,7 @@ pub struct Store<T: Wire> {
 impl<T: Wire> Store<T> {
     pub(super) fn new(supervisor: Arc<Supervisor>, generator: Arc<BlockGenerator<T>>) -> Store<T> {
         let door = TextDoor::new(supervisor.max_line_bytes());
-        Store {
-            supervisor,
-            generator,
-            door,
-            restart: None,
-        }
+        Store { supervisor, generator, door, restart: None }
     }
 
     /// Stores one record: it is buffered and becomes part of the next block. Waits for the rate limit,
@@ -112,19 +107,13 @@ impl<T: Wire> Store<T> {
             return Ok(());
         }
         let (block, decode) = block_of(items);
-        let sealed = Sealed {
-            block,
-            decode,
-            time: self.generator.block_time(),
-            metadata,
-        };
+        let sealed = Sealed { block, decode, time: self.generator.block_time(), metadata };
         self.supervisor.push(self.supervisor.next_seq(), &sealed)
     }
 
     /// Reports an error; the receiver goes on. Listeners and the receiver's info show it.
     pub fn report_error(&self, text: impl Into<String>, cause: impl Into<BoxError>) {
-        self.supervisor
-            .report(text.into(), cause.into().to_string());
+        self.supervisor.report(text.into(), cause.into().to_string());
     }
 
     /// Asks for a restart: `run` should return, with whatever result, and is called again after the
@@ -199,9 +188,7 @@ impl<T: Wire> Store<T> {
         ) -> Result<Cuts, StoreError>,
     ) -> Result<(), StoreError> {
         let generator = &*self.generator;
-        let cuts = f(&mut self.door, &mut |text, lines| {
-            limited(generator, text, lines)
-        })?;
+        let cuts = f(&mut self.door, &mut |text, lines| limited(generator, text, lines))?;
         self.supervisor.counters().add(LONG_LINES, cuts.long_lines);
         self.supervisor.counters().add(HALF_LINES, cuts.half_lines);
         Ok(())
@@ -216,11 +203,7 @@ fn limited<T: Wire>(
 ) -> Result<(), StoreError> {
     while lines > 0 {
         let n = generator.limiter().acquire(lines).unwrap_or(lines);
-        let at = if n == lines {
-            text.len()
-        } else {
-            after_lines(text, n)
-        };
+        let at = if n == lines { text.len() } else { after_lines(text, n) };
         generator.add_text(&text[..at], n)?;
         text = &text[at..];
         lines -= n;
@@ -258,10 +241,7 @@ impl Store<Str> {
         }
         let read = source.read(&mut buffer);
         let stored = match read {
-            Ok(n) => self
-                .store_bytes(&buffer[..n])
-                .map_err(io::Error::other)
-                .map(|()| n),
+            Ok(n) => self.store_bytes(&buffer[..n]).map_err(io::Error::other).map(|()| n),
             Err(e) => Err(e),
         };
         self.door.buffer = buffer;

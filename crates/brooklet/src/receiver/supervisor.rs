@@ -65,7 +65,7 @@ impl Supervisor {
             limiter: Limiter::new(Arc::clone(&clock), setup.conf.receiver_max_rate),
             counters: Arc::default(),
             info: Mutex::new(ReceiverInfo {
-                stream_id: stream,
+                stream_id: stream as usize,
                 name,
                 active: false,
                 location: "localhost".into(),
@@ -83,7 +83,7 @@ impl Supervisor {
     }
 
     pub(crate) fn stream(&self) -> u32 {
-        self.info.get().stream_id
+        self.info.get().stream_id as u32
     }
 
     pub(crate) fn info(&self) -> ReceiverInfo {
@@ -216,8 +216,7 @@ impl Supervisor {
                 }
             }
             self.counters.add(counters::RESTARTS, 1);
-            self.control
-                .sleep(self.setup.conf.receiver_restart_delay, Control::is_stopping);
+            self.control.sleep(self.setup.conf.receiver_restart_delay, Control::is_stopping);
         }
     }
 
@@ -242,7 +241,7 @@ impl Supervisor {
                     if self.control.is_aborted() {
                         break Err(StoreError::Stopped);
                     }
-                    store.wait_for_change(seen, None);
+                    store.wait_for_change(seen);
                 }
                 Err(e) => break Err(StoreError::Failed(e.into())),
             }
@@ -284,10 +283,7 @@ impl BlockSink for Supervisor {
     }
 
     fn push_failed(&self, error: &StoreError) {
-        self.report(
-            "a block couldn't be stored and will be tried again".into(),
-            error.to_string(),
-        );
+        self.report("a block couldn't be stored and will be tried again".into(), error.to_string());
     }
 }
 
@@ -302,8 +298,6 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 
 impl fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Supervisor")
-            .field("info", &self.info())
-            .finish_non_exhaustive()
+        f.debug_struct("Supervisor").field("info", &self.info()).finish_non_exhaustive()
     }
 }

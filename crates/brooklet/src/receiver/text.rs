@@ -181,18 +181,13 @@ fn last_line_end(chunk: &[u8]) -> Option<usize> {
 
 /// The length of a line without its end.
 fn content(line: &[u8]) -> usize {
-    let line = line
-        .strip_suffix(b"\n")
-        .map_or(line, |l| l.strip_suffix(b"\r").unwrap_or(l));
+    let line = line.strip_suffix(b"\n").map_or(line, |l| l.strip_suffix(b"\r").unwrap_or(l));
     line.len()
 }
 
 /// The last place at or before `at` where no character is cut in two; `at` if there is none near.
 fn char_border(bytes: &[u8], at: usize) -> usize {
-    (0..4)
-        .map(|back| at - back)
-        .find(|i| bytes[*i] & 0xc0 != 0x80)
-        .unwrap_or(at)
+    (0..4).map(|back| at - back).find(|i| bytes[*i] & 0xc0 != 0x80).unwrap_or(at)
 }
 
 /// The end of the `n`th line.

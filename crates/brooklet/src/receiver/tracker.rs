@@ -51,12 +51,7 @@ pub struct Allocation {
 impl Allocation {
     /// Records of a stream in the batch.
     pub fn records(&self, stream: u32) -> u64 {
-        self.blocks
-            .get(&stream)
-            .into_iter()
-            .flatten()
-            .map(|b| b.records)
-            .sum()
+        self.blocks.get(&stream).into_iter().flatten().map(|b| b.records).sum()
     }
 }
 
@@ -107,9 +102,7 @@ impl ReceiverTracker {
         }
         let mut state = self.state.get();
         if state.running.contains_key(&stream) || state.added.iter().any(|a| a.0 == stream) {
-            return Err(Error::usage(format!(
-                "stream {stream} has a receiver already"
-            )));
+            return Err(Error::usage(format!("stream {stream} has a receiver already")));
         }
         state.added.push((stream, receiver, level));
         Ok(())
@@ -141,20 +134,15 @@ impl ReceiverTracker {
             let supervisor = Supervisor::new(setup, stream, receiver.name(), level, first_seq);
             let name = format!("{}-receiver-{stream}", self.conf.app_name);
             let (inside, io) = (Arc::clone(&supervisor), Arc::clone(&self.io));
-            let spawned = std::thread::Builder::new()
-                .name(name.clone())
-                .spawn(move || {
-                    let _finish = FinishOnDrop(&inside);
-                    receiver.supervise(&inside, &io, &name);
-                });
+            let spawned = std::thread::Builder::new().name(name.clone()).spawn(move || {
+                let _finish = FinishOnDrop(&inside);
+                receiver.supervise(&inside, &io, &name);
+            });
             let thread = match spawned {
                 Ok(thread) => Some(thread),
                 Err(e) => {
                     supervisor.finish();
-                    return Err(Error::io(
-                        format!("starting the thread of receiver {stream}"),
-                        e,
-                    ));
+                    return Err(Error::io(format!("starting the thread of receiver {stream}"), e));
                 }
             };
             state.running.insert(stream, Running { supervisor, thread });
@@ -171,12 +159,7 @@ impl ReceiverTracker {
     pub fn allocate(&self, time: Time, merge_empty: bool) -> Result<Allocation> {
         let streams: Vec<u32> = {
             let state = self.state.get();
-            state
-                .running
-                .keys()
-                .copied()
-                .chain(state.added.iter().map(|a| a.0))
-                .collect()
+            state.running.keys().copied().chain(state.added.iter().map(|a| a.0)).collect()
         };
         let mut tracker = self.blocks.0.get();
         let event = if merge_empty {
@@ -214,10 +197,7 @@ impl ReceiverTracker {
             let Some(event) = tracker.propose_clean_up(before) else {
                 return Ok(());
             };
-            let ids = tracker
-                .blocks_before(before)
-                .map(ReceivedBlockInfo::id)
-                .collect();
+            let ids = tracker.blocks_before(before).map(ReceivedBlockInfo::id).collect();
             tracker.apply(&event)?;
             ids
         };
@@ -237,11 +217,7 @@ impl ReceiverTracker {
 
     /// The rate limit of a stream's receiver, if it has one.
     pub fn rate(&self, stream: u32) -> Option<u64> {
-        self.state
-            .get()
-            .running
-            .get(&stream)
-            .and_then(|r| r.supervisor.limiter().rate())
+        self.state.get().running.get(&stream).and_then(|r| r.supervisor.limiter().rate())
     }
 
     /// The number of receivers.
@@ -253,9 +229,7 @@ impl ReceiverTracker {
     /// Whether any receiver's code or its pushing still goes on.
     pub fn is_receiving(&self) -> bool {
         let running = self.supervisors();
-        running
-            .iter()
-            .any(|s| !s.wait_finished(Some(Duration::ZERO)))
+        running.iter().any(|s| !s.wait_finished(Some(Duration::ZERO)))
     }
 
     /// What is known about each started receiver, by stream.
@@ -266,11 +240,7 @@ impl ReceiverTracker {
     /// The named counters of a receiver; see [`counters`](super::counters).
     pub fn counters(&self, stream: u32) -> BTreeMap<String, u64> {
         let state = self.state.get();
-        state
-            .running
-            .get(&stream)
-            .map(|r| r.supervisor.counters().snapshot())
-            .unwrap_or_default()
+        state.running.get(&stream).map(|r| r.supervisor.counters().snapshot()).unwrap_or_default()
     }
 
     #[cfg(test)]
@@ -279,12 +249,7 @@ impl ReceiverTracker {
     }
 
     fn supervisors(&self) -> Vec<Arc<Supervisor>> {
-        self.state
-            .get()
-            .running
-            .values()
-            .map(|r| Arc::clone(&r.supervisor))
-            .collect()
+        self.state.get().running.values().map(|r| Arc::clone(&r.supervisor)).collect()
     }
 
     /// Stops all receivers and joins their threads.
@@ -298,11 +263,7 @@ impl ReceiverTracker {
             let mut state = self.state.get();
             state.stopped = true;
             state.added.clear();
-            state
-                .running
-                .values()
-                .map(|r| Arc::clone(&r.supervisor))
-                .collect::<Vec<_>>()
+            state.running.values().map(|r| Arc::clone(&r.supervisor)).collect::<Vec<_>>()
         };
         for s in &supervisors {
             s.stop(!graceful);
@@ -310,12 +271,8 @@ impl ReceiverTracker {
         for s in &supervisors {
             let limit = (!graceful).then_some(defaults::STOP_WAIT);
             let finished = s.wait_finished(limit);
-            let thread = self
-                .state
-                .get()
-                .running
-                .get_mut(&s.stream())
-                .and_then(|r| r.thread.take());
+            let thread =
+                self.state.get().running.get_mut(&s.stream()).and_then(|r| r.thread.take());
             let Some(thread) = thread else { continue };
             if finished {
                 if thread.join().is_err() {
@@ -348,8 +305,6 @@ impl Drop for ReceiverTracker {
 
 impl fmt::Debug for ReceiverTracker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReceiverTracker")
-            .field("receivers", &self.infos())
-            .finish_non_exhaustive()
+        f.debug_struct("ReceiverTracker").field("receivers", &self.infos()).finish_non_exhaustive()
     }
 }

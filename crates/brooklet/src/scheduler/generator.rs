@@ -75,10 +75,7 @@ pub(super) fn run(core: &Arc<Core>) {
             let ticks = ticks_due(core, due, now);
             core.metrics.set_waiting_ticks(ticks);
             if core.queue_policy == QueuePolicy::Fail && s.drain.is_none() {
-                let e = Error::QueueFull {
-                    waiting: s.queue.len(),
-                    time: due,
-                };
+                let e = Error::QueueFull { waiting: s.queue.len(), time: due };
                 core.fail(&mut s, e, 0);
                 break;
             }
@@ -109,8 +106,7 @@ pub(super) fn run(core: &Arc<Core>) {
             late.merge_to = None;
         }
         if late.warned {
-            core.metrics
-                .set_waiting_ticks(ticks_due(core, due, now).saturating_sub(1));
+            core.metrics.set_waiting_ticks(ticks_due(core, due, now).saturating_sub(1));
         }
         s.next = due + core.interval;
         drop(s);

@@ -22,9 +22,7 @@ impl InputInfoTracker {
         let batch = all.entry(t).or_default();
         let id = info.input_stream_id;
         if batch.contains_key(&id) {
-            return Err(Error::Bug(format!(
-                "input {id} reported twice for batch {t}"
-            )));
+            return Err(Error::Bug(format!("input {id} reported twice for batch {t}")));
         }
         batch.insert(id, info);
         Ok(())
@@ -53,14 +51,9 @@ mod tests {
         let (tracker, t) = (InputInfoTracker::default(), Time::from_millis(5));
         tracker.report(t, StreamInputInfo::new(0, 3)).unwrap();
         tracker.report(t, StreamInputInfo::new(1, 4)).unwrap();
-        assert!(matches!(
-            tracker.report(t, StreamInputInfo::new(0, 3)),
-            Err(Error::Bug(_))
-        ));
+        assert!(matches!(tracker.report(t, StreamInputInfo::new(0, 3)), Err(Error::Bug(_))));
         assert_eq!(tracker.infos(t).len(), 2);
-        tracker
-            .report(Time::from_millis(6), StreamInputInfo::new(0, 1))
-            .unwrap();
+        tracker.report(Time::from_millis(6), StreamInputInfo::new(0, 1)).unwrap();
         tracker.clean_up(t);
         assert!(tracker.infos(t).is_empty());
         assert_eq!(tracker.infos(Time::from_millis(6)).len(), 1);

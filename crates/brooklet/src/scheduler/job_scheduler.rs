@@ -208,17 +208,11 @@ impl Core {
                     o.end_time = Some(now);
                     o.failure_reason = result.as_ref().err().map(Error::to_string);
                     name = Some(o.name.clone());
-                    self.bus
-                        .post(|| Event::OutputCompleted(Box::new(o.clone())));
+                    self.bus.post(|| Event::OutputCompleted(Box::new(o.clone())));
                 }
                 if let Err(e) = result {
                     self.metrics.outputs_failed(1);
-                    self.failed(
-                        s,
-                        b,
-                        format!("output {}", name.as_deref().unwrap_or("?")),
-                        e,
-                    );
+                    self.failed(s, b, format!("output {}", name.as_deref().unwrap_or("?")), e);
                 }
             }
             Work::Complete { batch, .. } => {
@@ -261,28 +255,16 @@ impl Core {
     fn failed(self: &Arc<Self>, s: &mut State, b: Batch, operation: String, e: Error) {
         let cancelled = matches!(
             e.root(),
-            Error::Cancelled
-                | Error::TaskFailed {
-                    cause: TaskError::Cancelled,
-                    ..
-                }
+            Error::Cancelled | Error::TaskFailed { cause: TaskError::Cancelled, .. }
         );
         if cancelled && s.queue.is_halted(b) {
-            tracing::debug!(
-                app = self.app,
-                "batch {}, {operation} was cancelled",
-                b.time
-            );
+            tracing::debug!(app = self.app, "batch {}, {operation} was cancelled", b.time);
             s.queue.cut(b);
             return;
         }
         let e = match e {
             e @ Error::Batch { .. } => e,
-            e => Error::Batch {
-                time: b.time,
-                operation,
-                cause: Arc::new(e),
-            },
+            e => Error::Batch { time: b.time, operation, cause: Arc::new(e) },
         };
         if self.failure_policy.skip {
             tracing::warn!(app = self.app, "{e}; the stream goes on");

@@ -84,11 +84,7 @@ impl Scheduler {
             }
             Stage::Stopping | Stage::Stopped => {
                 let help = "make a new one";
-                return Err(Error::State {
-                    call: "start",
-                    state: "stopped",
-                    help,
-                });
+                return Err(Error::State { call: "start", state: "stopped", help });
             }
         }
         let zero = core.clock.now().time().floor(core.interval);
@@ -106,9 +102,7 @@ impl Scheduler {
             }
             s.queue = BatchQueue::new(outputs.len(), core.jobs);
             s.steps = steps;
-            let texts = outputs
-                .into_iter()
-                .map(|o| (o.name.into(), o.description.into()));
+            let texts = outputs.into_iter().map(|o| (o.name.into(), o.description.into()));
             s.outputs = texts.collect();
             core.spawn_threads(&mut s)
         });

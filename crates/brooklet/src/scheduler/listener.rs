@@ -84,11 +84,7 @@ impl StreamInputInfo {
 
     /// An input's records, without more.
     pub fn new(input_stream_id: usize, num_records: u64) -> StreamInputInfo {
-        StreamInputInfo {
-            input_stream_id,
-            num_records,
-            metadata: BTreeMap::new(),
-        }
+        StreamInputInfo { input_stream_id, num_records, metadata: BTreeMap::new() }
     }
 
     /// A text for people about what was taken, when the input gave one.
@@ -122,8 +118,7 @@ impl BatchInfo {
 
     /// From submission to the start of its first work.
     pub fn scheduling_delay(&self) -> Option<Duration> {
-        self.processing_start_time
-            .map(|t| t.since(self.submission_time))
+        self.processing_start_time.map(|t| t.since(self.submission_time))
     }
 
     /// From the start of its first work to the end of its last.
@@ -138,17 +133,12 @@ impl BatchInfo {
 
     /// Records of all inputs.
     pub fn num_records(&self) -> u64 {
-        self.stream_id_to_input_info
-            .values()
-            .map(|i| i.num_records)
-            .sum()
+        self.stream_id_to_input_info.values().map(|i| i.num_records).sum()
     }
 
     /// Whether any of its output operations failed or could not run.
     pub fn is_failed(&self) -> bool {
-        self.output_operation_infos
-            .values()
-            .any(|o| o.failure_reason.is_some())
+        self.output_operation_infos.values().any(|o| o.failure_reason.is_some())
     }
 }
 

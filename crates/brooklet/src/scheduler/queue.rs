@@ -77,14 +77,7 @@ impl BatchQueue {
     /// An empty queue for this many outputs per batch and this many pieces of work at a time.
     pub(crate) fn new(outputs: usize, jobs: usize) -> BatchQueue {
         let slots = VecDeque::new();
-        BatchQueue {
-            first: 0,
-            slots,
-            outputs,
-            jobs,
-            running: 0,
-            end: u64::MAX,
-        }
+        BatchQueue { first: 0, slots, outputs, jobs, running: 0, end: u64::MAX }
     }
 
     /// Batches that wait or run.
@@ -103,10 +96,7 @@ impl BatchQueue {
 
     /// Queues the next batch. The caller doesn't push after a halt.
     pub(crate) fn push(&mut self, time: Time, steps: bool) -> Batch {
-        debug_assert!(
-            self.slots.back().is_none_or(|s| s.time < time),
-            "batches come in order"
-        );
+        debug_assert!(self.slots.back().is_none_or(|s| s.time < time), "batches come in order");
         let seq = self.first + self.slots.len() as u64;
         self.slots.push_back(Slot {
             time,
@@ -126,20 +116,11 @@ impl BatchQueue {
         }
         let front = self.slots.front()?;
         if front.is_over() && !front.completing {
-            let batch = Batch {
-                seq: self.first,
-                time: front.time,
-            };
-            return Some(Work::Complete {
-                batch,
-                cut: front.cut,
-            });
+            let batch = Batch { seq: self.first, time: front.time };
+            return Some(Work::Complete { batch, cut: front.cut });
         }
         for (i, slot) in self.slots.iter().enumerate() {
-            let batch = Batch {
-                seq: self.first + i as u64,
-                time: slot.time,
-            };
+            let batch = Batch { seq: self.first + i as u64, time: slot.time };
             if batch.seq >= self.end {
                 break;
             }
@@ -152,11 +133,7 @@ impl BatchQueue {
             // run (a failed step) while an older call is still under way.
             let free = |k: &usize| {
                 slot.outputs[*k] == Phase::Waiting
-                    && self
-                        .slots
-                        .iter()
-                        .take(i)
-                        .all(|s| s.outputs[*k] == Phase::Done)
+                    && self.slots.iter().take(i).all(|s| s.outputs[*k] == Phase::Done)
             };
             if let Some(k) = (0..self.outputs).find(free) {
                 return Some(Work::Output(batch, k));
@@ -235,10 +212,7 @@ impl BatchQueue {
     pub(crate) fn running(&self) -> Vec<(Batch, Option<usize>)> {
         let mut all = Vec::new();
         for (seq, slot) in (self.first..).zip(&self.slots) {
-            let batch = Batch {
-                seq,
-                time: slot.time,
-            };
+            let batch = Batch { seq, time: slot.time };
             if slot.steps == Phase::Running {
                 all.push((batch, None));
             }

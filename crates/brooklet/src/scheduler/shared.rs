@@ -114,12 +114,10 @@ impl Core {
             thread::Builder::new().name(name).spawn(move || body(&core))
         };
         for i in 0..self.jobs {
-            s.threads
-                .push(spawn(format!("{}-job-{i}", self.app), Core::run_jobs)?);
+            s.threads.push(spawn(format!("{}-job-{i}", self.app), Core::run_jobs)?);
             s.workers += 1;
         }
-        s.threads
-            .push(spawn(format!("{}-generator", self.app), generator::run)?);
+        s.threads.push(spawn(format!("{}-generator", self.app), generator::run)?);
         s.generating = true;
         let wake: Weak<Core> = Arc::downgrade(self);
         self.clock.on_move(wake as Weak<dyn Wake>);

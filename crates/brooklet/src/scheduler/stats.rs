@@ -17,10 +17,7 @@ pub struct StatsReportListener {
 impl StatsReportListener {
     /// Over the last `batches` batches (at least one).
     pub fn new(batches: usize) -> StatsReportListener {
-        StatsReportListener {
-            keep: batches.max(1),
-            batches: VecDeque::new(),
-        }
+        StatsReportListener { keep: batches.max(1), batches: VecDeque::new() }
     }
 
     /// Least, 25 %, 50 %, 75 % and most of (total delay, processing time); `None` before the first batch.
@@ -50,10 +47,7 @@ impl StreamingListener for StatsReportListener {
         self.batches.push_back((total, processing));
         if let Some((total, processing)) = self.distributions() {
             let n = self.batches.len();
-            tracing::info!(
-                "total delay of {n} batches (min 25% 50% 75% max): {}",
-                line(&total)
-            );
+            tracing::info!("total delay of {n} batches (min 25% 50% 75% max): {}", line(&total));
             tracing::info!("processing time of {n} batches: {}", line(&processing));
         }
     }

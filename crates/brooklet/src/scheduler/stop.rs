@@ -22,11 +22,7 @@ impl Core {
                  another thread",
             ));
         }
-        let mut s = if self.is_job_thread() {
-            self.state.get()
-        } else {
-            self.settled()
-        };
+        let mut s = if self.is_job_thread() { self.state.get() } else { self.settled() };
         match s.stage {
             Stage::New => {
                 s.stage = Stage::Stopped;
@@ -205,10 +201,7 @@ impl Core {
                 b.time
             ),
         };
-        let text = format!(
-            "graceful stop: after {} {what}; cancelled",
-            format_duration(limit)
-        );
+        let text = format!("graceful stop: after {} {what}; cancelled", format_duration(limit));
         tracing::warn!(app = self.app, "{text}");
         Error::io(text, io::ErrorKind::TimedOut.into())
     }
@@ -220,19 +213,11 @@ impl Core {
         let mut first = None;
         for (b, k) in s.queue.running() {
             let cause = Arc::new(Error::io(text.clone(), io::ErrorKind::TimedOut.into()));
-            let e = Error::Batch {
-                time: b.time,
-                operation: Core::name_of(s, k),
-                cause,
-            };
+            let e = Error::Batch { time: b.time, operation: Core::name_of(s, k), cause };
             tracing::error!(app = self.app, "{e}");
             first.get_or_insert(e);
         }
-        let what = if s.generating {
-            "allocation of input"
-        } else {
-            "clean-up of a batch"
-        };
+        let what = if s.generating { "allocation of input" } else { "clean-up of a batch" };
         first.unwrap_or_else(|| Error::io(format!("{what} {text}"), io::ErrorKind::TimedOut.into()))
     }
 }

@@ -69,7 +69,7 @@ impl SliceInfo {
 ///     }
 ///     fn read(&self, slice: &std::sync::Arc<Range<u64>>) -> Result<Partitions<u64>, BoxError> {
 ///         let slice = slice.clone();
-///         Ok(Partitions::from_fn(2, move |part| slice.clone().skip(part).step_by(2)))
+///         Ok(Partitions::from_fn(2, move |part| (*slice).clone().skip(part).step_by(2)))
 ///     }
 ///     fn input_info(&self, slice: &Range<u64>) -> SliceInfo {
 ///         SliceInfo::records(slice.end - slice.start)
@@ -80,12 +80,13 @@ impl SliceInfo {
 /// let seen = brooklet::testing::Collector::new();
 /// let s = seen.clone();
 /// let mut driver = Driver::new(move |ssc| {
+///     let s = s.clone();
 ///     ssc.input_stream(Numbers { next: 0 }).count().foreach_rdd(move |rdd, t| s.take(rdd, t));
 ///     Ok(())
 /// })?;
 /// driver.batches(2)?;
 /// assert_eq!(seen.batches(), [vec![10], vec![10]]);
-/// # brooklet::Result::Ok(())
+/// # Ok::<(), brooklet::Error>(())
 /// ```
 pub trait Input: Send + 'static {
     /// The records.

@@ -10,10 +10,10 @@ use super::{Input, SliceInfo};
 use crate::Time;
 use crate::data::Wire;
 use crate::error::BoxError;
+use crate::rdd::Erased;
 use crate::rdd::source::{Parts, split_even};
 use crate::rdd::text::TextParts;
 use crate::rdd::union::UnionPipe;
-use crate::rdd::Erased;
 use crate::sync::{LockExt, Mutex};
 use crate::text::TextBlock;
 

@@ -29,11 +29,7 @@ pub(crate) struct ReceiverOp<T> {
 }
 
 impl<T: Wire> ReceiverOp<T> {
-    pub(crate) fn new(
-        stream_id: usize,
-        site: Site,
-        tracker: Option<Arc<ReceiverTracker>>,
-    ) -> Self {
+    pub(crate) fn new(stream_id: usize, site: Site, tracker: Option<Arc<ReceiverTracker>>) -> Self {
         ReceiverOp { stream_id, site, tracker, slots: Mutex::default(), memo: Memo::default() }
     }
 }
@@ -124,7 +120,9 @@ impl<T: Wire> BlocksPipe<T> {
         let block = match cx.blocks().get(id).map_err(|e| lost(e.to_string()))? {
             Some(b) => b,
             None => {
-                let gone = || lost("it isn't in the block store (released before its batch ended?)".into());
+                let gone = || {
+                    lost("it isn't in the block store (released before its batch ended?)".into())
+                };
                 let b = match cx.fetch_from() {
                     Some(other) => other.get(id).map_err(|e| lost(e.to_string()))?,
                     None => None,

@@ -37,7 +37,7 @@ pub enum TestEngine {
 /// driver.input().push([3]);
 /// driver.batches(3)?;
 /// assert_eq!(out.batches(), [vec![1, 4], vec![9], vec![]]);
-/// # brooklet::Result::Ok(())
+/// # Ok::<(), brooklet::Error>(())
 /// ```
 pub struct Driver<I> {
     ssc: StreamingContext,
@@ -53,8 +53,33 @@ impl<I> Driver<I> {
     ///
     /// # Errors
     /// What `build` returns.
-    pub fn new(build: impl Fn(&StreamingContext) -> Result<I>) -> Result<Driver<I>> {
-        Driver::with(TestEngine::Local, Driver::<I>::conf(), build)
+    pub fn new(build: impl FnOnce(&StreamingContext) -> Result<I>) -> Result<Driver<I>> {
+        Driver::local(Driver::<I>::conf(), build)
+    }
+
+    /// [`Driver::new`] with a configuration. The clock is always a manual one that begins at zero.
+    ///
+    /// # Errors
+    /// As [`Driver::new`].
+    pub fn local(
+        conf: Conf,
+        build: impl FnOnce(&StreamingContext) -> Result<I>,
+    ) -> Result<Driver<I>> {
+        let clock = ManualClock::new(Time::ZERO);
+        let ctx = Context::new(conf.clock(clock.clone()))?;
+        Driver::on(&ctx, clock, build)
+    }
+
+    fn on(
+        ctx: &Context,
+        clock: Arc<ManualClock>,
+        build: impl FnOnce(&StreamingContext) -> Result<I>,
+    ) -> Result<Driver<I>> {
+        let interval = seconds(1);
+        let ssc = StreamingContext::with_context(ctx, interval)?;
+        let input = build(&ssc)?;
+        let done = Arc::new(Mutex::new(0));
+        Ok(Driver { ssc, clock, input, started: false, interval, done })
     }
 
     /// The configuration of [`Driver::new`], to change.
@@ -62,8 +87,8 @@ impl<I> Driver<I> {
         Conf::new("test").master("local[2]").hash_seed(HashSeed::new(42))
     }
 
-    /// A driver on the engine and with the configuration given. The clock is always a manual one that begins
-    /// at zero.
+    /// A driver on the engine and with the configuration given. `build` is called once for each graph: a
+    /// loopback engine has three.
     ///
     /// # Errors
     /// What `build` returns.
@@ -72,21 +97,17 @@ impl<I> Driver<I> {
         conf: Conf,
         build: impl Fn(&StreamingContext) -> Result<I>,
     ) -> Result<Driver<I>> {
+        if engine == TestEngine::Local {
+            return Driver::local(conf, build);
+        }
         let clock = ManualClock::new(Time::ZERO);
-        let conf = conf.clock(clock.clone());
         let interval = seconds(1);
-        let ctx = match engine {
-            TestEngine::Local => Context::new(conf)?,
-            TestEngine::Loopback => Context::loopback(conf, 2, &|ctx| {
-                let ssc = StreamingContext::with_context(ctx, interval)?;
-                build(&ssc)?;
-                Ok(Box::new(ssc.graph().clone()))
-            })?,
-        };
-        let ssc = StreamingContext::with_context(&ctx, interval)?;
-        let input = build(&ssc)?;
-        let done = Arc::new(Mutex::new(0));
-        Ok(Driver { ssc, clock, input, started: false, interval, done })
+        let ctx = Context::loopback(conf.clock(clock.clone()), 2, &|ctx| {
+            let ssc = StreamingContext::with_context(ctx, interval)?;
+            build(&ssc)?;
+            Ok(Box::new(ssc.graph().clone()))
+        })?;
+        Driver::on(&ctx, clock, build)
     }
 
     /// What the build function returned.

@@ -16,9 +16,7 @@ pub(super) use imp::eq_at_16;
 #[inline(always)]
 pub(super) unsafe fn eq64(p: *const u8, byte: u8) -> u64 {
     // SAFETY: the four windows make up the 64 bytes.
-    (0..4).fold(0, |mask, i| unsafe {
-        mask | u64::from(eq16(p.add(16 * i), byte)) << (16 * i)
-    })
+    (0..4).fold(0, |mask, i| unsafe { mask | u64::from(eq16(p.add(16 * i), byte)) << (16 * i) })
 }
 
 /// Which of the 64 bytes at `p` are a space or one of `\t \n \x0b \x0c \r`.
@@ -29,9 +27,7 @@ pub(super) unsafe fn eq64(p: *const u8, byte: u8) -> u64 {
 #[inline(always)]
 pub(super) unsafe fn space64(p: *const u8) -> u64 {
     // SAFETY: the four windows make up the 64 bytes.
-    (0..4).fold(0, |mask, i| unsafe {
-        mask | u64::from(space16(p.add(16 * i))) << (16 * i)
-    })
+    (0..4).fold(0, |mask, i| unsafe { mask | u64::from(space16(p.add(16 * i))) << (16 * i) })
 }
 
 /// `mask` without the bits from `n` on.
@@ -143,8 +139,6 @@ mod imp {
         bytes: [u8; 4],
     ) -> u32 {
         // SAFETY: as promised by the caller.
-        (0..4).fold(u32::MAX, |mask, k| unsafe {
-            mask & eq16(p.add(offsets[k]), bytes[k])
-        })
+        (0..4).fold(u32::MAX, |mask, k| unsafe { mask & eq16(p.add(offsets[k]), bytes[k]) })
     }
 }

@@ -331,11 +331,7 @@ impl Str {
     /// ```
     pub fn detach(&self) -> Str {
         let needed = self.len() + super::TextBlock::PAD;
-        if self.pinned_bytes() <= needed {
-            self.clone()
-        } else {
-            Str::copied(self)
-        }
+        if self.pinned_bytes() <= needed { self.clone() } else { Str::copied(self) }
     }
 
     /// The memory of the block this text keeps alive: 0 if it is inline, else

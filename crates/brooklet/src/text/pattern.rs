@@ -144,10 +144,7 @@ impl Pattern for &str {
 
     #[inline(always)]
     fn searcher(self) -> TextSearcher {
-        TextSearcher {
-            needle: Str::from(self),
-            last: None,
-        }
+        TextSearcher { needle: Str::from(self), last: None }
     }
 
     #[inline(always)]
@@ -165,10 +162,7 @@ impl Pattern for &Str {
 
     #[inline(always)]
     fn searcher(self) -> TextSearcher {
-        TextSearcher {
-            needle: self.clone(),
-            last: None,
-        }
+        TextSearcher { needle: self.clone(), last: None }
     }
 
     #[inline(always)]

@@ -22,12 +22,7 @@ pub struct Split<S> {
 impl<S: Searcher> Split<S> {
     #[inline(always)]
     pub(super) fn new(text: Str, searcher: S) -> Self {
-        Split {
-            text,
-            searcher,
-            start: 0,
-            done: false,
-        }
+        Split { text, searcher, start: 0, done: false }
     }
 
     /// The next piece that ends at a match, by where it starts, where it ends and where the match
@@ -144,11 +139,7 @@ impl<S: Searcher> Iterator for SplitN<S> {
     #[inline]
     fn next(&mut self) -> Option<Str> {
         self.left = self.left.checked_sub(1)?;
-        if self.left == 0 {
-            self.split.rest()
-        } else {
-            self.split.next()
-        }
+        if self.left == 0 { self.split.rest() } else { self.split.next() }
     }
 }
 
@@ -220,10 +211,7 @@ impl<S> fmt::Debug for Split<S> {
 
 impl<S> fmt::Debug for SplitN<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SplitN")
-            .field("split", &self.split)
-            .field("left", &self.left)
-            .finish()
+        f.debug_struct("SplitN").field("split", &self.split).field("left", &self.left).finish()
     }
 }
 

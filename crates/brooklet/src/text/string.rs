@@ -113,9 +113,7 @@ impl Str {
     /// ```
     #[inline]
     pub const fn new() -> Str {
-        Str {
-            repr: Repr { words: [0; 3] },
-        }
+        Str { repr: Repr { words: [0; 3] } }
     }
 
     /// The text itself.
@@ -201,9 +199,7 @@ impl Str {
         for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
             *word = u64::from_ne_bytes(*bytes);
         }
-        Str {
-            repr: Repr { words },
-        }
+        Str { repr: Repr { words } }
     }
 
     /// # Safety
@@ -214,9 +210,7 @@ impl Str {
     #[inline(always)]
     unsafe fn shared(text: *const u8, block: *const TextBlock, len: usize) -> Str {
         debug_assert!(len > Self::INLINE);
-        let mut repr = Repr {
-            words: [0, 0, (len as u64 | SHARED).to_le()],
-        };
+        let mut repr = Repr { words: [0, 0, (len as u64 | SHARED).to_le()] };
         // Only the pointers are written, so that no byte is left without a value where pointers
         // are shorter than a word.
         repr.shared.text.0 = text;
@@ -237,18 +231,10 @@ impl Str {
         let from = text.cast::<u64>();
         // SAFETY: the caller vouches for 24 readable bytes.
         let [a, b, c] = unsafe {
-            [
-                from.read_unaligned(),
-                from.add(1).read_unaligned(),
-                from.add(2).read_unaligned(),
-            ]
+            [from.read_unaligned(), from.add(1).read_unaligned(), from.add(2).read_unaligned()]
         };
         let len = ((len as u64) << 56).to_le();
-        Str {
-            repr: Repr {
-                words: [a & mask[0], b & mask[1], c & mask[2] | len],
-            },
-        }
+        Str { repr: Repr { words: [a & mask[0], b & mask[1], c & mask[2] | len] } }
     }
 
     /// The piece of `len` bytes at `text`, which lies within this text or within a copy of it.

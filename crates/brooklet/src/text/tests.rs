@@ -42,13 +42,7 @@ fn texts() -> BoxedStrategy<String> {
         prop::collection::vec(piece.clone(), n).prop_map(|pieces| pieces.concat())
     };
     // Short ones too: inline texts deserve as many cases as shared ones.
-    prop_oneof![
-        pieces(0..4),
-        pieces(0..30),
-        "[ab \n,]{0,30}",
-        "[a \n]{55,140}"
-    ]
-    .boxed()
+    prop_oneof![pieces(0..4), pieces(0..30), "[ab \n,]{0,30}", "[a \n]{55,140}"].boxed()
 }
 
 /// `text` as a value of its own and as a slice of a larger block, at odd places.
@@ -56,10 +50,7 @@ fn forms(text: &str) -> [Str; 2] {
     let (before, after) = ("x\n,", ",y \u{3000}z");
     let block = TextBlock::from_string([before, text, after].concat());
     let whole = block.text();
-    [
-        Str::from(text),
-        whole.slice(before.len()..before.len() + text.len()),
-    ]
+    [Str::from(text), whole.slice(before.len()..before.len() + text.len())]
 }
 
 /// What `iter` yields, by `next`, by `fold` and by `fold` after one `next`, is `want`, and all in
@@ -118,14 +109,8 @@ macro_rules! check_pattern {
             }
             let both = |pair: Option<(Str, Str)>| pair.map(|(a, b)| (a.to_string(), b.to_string()));
             let std = |pair: Option<(&str, &str)>| pair.map(|(a, b)| (a.to_owned(), b.to_owned()));
-            prop_assert_eq!(
-                both(line.split_once($pattern)),
-                std(text.split_once($pattern))
-            );
-            prop_assert_eq!(
-                both(line.rsplit_once($pattern)),
-                std(text.rsplit_once($pattern))
-            );
+            prop_assert_eq!(both(line.split_once($pattern)), std(text.split_once($pattern)));
+            prop_assert_eq!(both(line.rsplit_once($pattern)), std(text.rsplit_once($pattern)));
             let prefix = line.strip_prefix($pattern);
             prop_assert_eq!(prefix.as_deref(), text.strip_prefix($pattern));
             let suffix = line.strip_suffix($pattern);
@@ -144,14 +129,8 @@ macro_rules! check_trim {
         let text: &str = $text;
         for line in forms(text) {
             check_form(&line.trim_matches($pattern), text.trim_matches($pattern))?;
-            check_form(
-                &line.trim_start_matches($pattern),
-                text.trim_start_matches($pattern),
-            )?;
-            check_form(
-                &line.trim_end_matches($pattern),
-                text.trim_end_matches($pattern),
-            )?;
+            check_form(&line.trim_start_matches($pattern), text.trim_start_matches($pattern))?;
+            check_form(&line.trim_end_matches($pattern), text.trim_end_matches($pattern))?;
         }
     };
 }
@@ -287,18 +266,8 @@ fn long_texts_are_searched_as_in_std() {
     // Many false candidates, and texts beyond the border to `memmem`.
     let most = if cfg!(miri) { 200 } else { 5000 };
     for n in [0, 1, 15, 16, 17, 100, most / 3, most] {
-        for needle in [
-            "ab",
-            "aab",
-            "aaab",
-            "abbbbbba",
-            "aaaaaaaaaaaaaaaaaaaaaaaaaaaab",
-        ] {
-            for text in [
-                "a".repeat(n),
-                "a".repeat(n) + needle,
-                "ab".repeat(n) + "aab",
-            ] {
+        for needle in ["ab", "aab", "aaab", "abbbbbba", "aaaaaaaaaaaaaaaaaaaaaaaaaaaab"] {
+            for text in ["a".repeat(n), "a".repeat(n) + needle, "ab".repeat(n) + "aab"] {
                 let found = needle.find_in(&text);
                 assert_eq!(found, text.find(needle), "{needle} in {n}");
             }
@@ -313,13 +282,7 @@ fn long_texts_are_searched_as_in_std() {
 
 #[test]
 fn conversions_agree() {
-    for text in [
-        "",
-        "ä",
-        "exactly 23 bytes long..",
-        "more than 23 bytes long.",
-        LONG,
-    ] {
+    for text in ["", "ä", "exactly 23 bytes long..", "more than 23 bytes long.", LONG] {
         let str = Str::from(text);
         assert_eq!(str, Str::from(text.to_owned()));
         assert_eq!(str, Str::from(&text.to_owned()));
@@ -332,10 +295,7 @@ fn conversions_agree() {
         assert_eq!(text.to_owned(), str);
         assert_eq!(str, text.to_owned());
         assert_eq!(*text, str);
-        assert_eq!(
-            format!("{str} {str:?} {str:>40}"),
-            format!("{text} {text:?} {text:>40}")
-        );
+        assert_eq!(format!("{str} {str:?} {str:>40}"), format!("{text} {text:?} {text:>40}"));
     }
     assert_eq!(Str::from('語'), "語");
     assert_eq!(Str::default(), Str::new());
@@ -395,11 +355,7 @@ fn every_count_is_given_back() {
 fn threads_share_a_block() {
     fn check<T: Send + Sync + 'static>() {}
     check::<(Str, Arc<TextBlock>, Lines, LineRuns)>();
-    check::<(
-        SplitWhitespace,
-        SplitAsciiWhitespace,
-        Split<<&str as Pattern>::Searcher>,
-    )>();
+    check::<(SplitWhitespace, SplitAsciiWhitespace, Split<<&str as Pattern>::Searcher>)>();
 
     let lines = if cfg!(miri) { 20 } else { 500 };
     let block = TextBlock::from_string(format!("{LONG} a {LONG}\n").repeat(lines));

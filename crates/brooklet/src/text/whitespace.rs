@@ -20,11 +20,7 @@ struct Words<const VT: bool> {
 impl<const VT: bool> Words<VT> {
     #[inline(always)]
     fn new(text: &Str) -> Self {
-        let mut words = Words {
-            start: 0,
-            window: 0,
-            mask: 0,
-        };
+        let mut words = Words { start: 0, window: 0, mask: 0 };
         if text.is_inline() {
             // The only window. No other is ever loaded, so `next` may have any pointer.
             let copy = text.padded::<64>();
@@ -123,11 +119,7 @@ pub struct SplitWhitespace {
 impl SplitWhitespace {
     #[inline(always)]
     pub(super) fn new(text: Str) -> Self {
-        SplitWhitespace {
-            ascii: text.is_ascii(),
-            words: Words::new(&text),
-            text,
-        }
+        SplitWhitespace { ascii: text.is_ascii(), words: Words::new(&text), text }
     }
 
     /// The next word, character by character.
@@ -148,11 +140,7 @@ impl Iterator for SplitWhitespace {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Str> {
-        if self.ascii {
-            self.words.next_of(&self.text)
-        } else {
-            self.next_of_unicode()
-        }
+        if self.ascii { self.words.next_of(&self.text) } else { self.next_of_unicode() }
     }
 
     #[inline(always)]
@@ -180,10 +168,7 @@ pub struct SplitAsciiWhitespace {
 impl SplitAsciiWhitespace {
     #[inline(always)]
     pub(super) fn new(text: Str) -> Self {
-        SplitAsciiWhitespace {
-            words: Words::new(&text),
-            text,
-        }
+        SplitAsciiWhitespace { words: Words::new(&text), text }
     }
 }
 

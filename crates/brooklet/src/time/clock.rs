@@ -46,10 +46,7 @@ impl Timestamp {
     /// This moment plus `d`.
     #[must_use]
     pub fn after(self, d: Duration) -> Timestamp {
-        Timestamp(
-            self.0
-                .saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)),
-        )
+        Timestamp(self.0.saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
     }
 }
 
@@ -101,9 +98,7 @@ pub struct SystemClock {
 impl SystemClock {
     /// A clock that shows the current wall time.
     pub fn new() -> SystemClock {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         SystemClock {
             start: Instant::now(),
             wall: u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX),
@@ -197,8 +192,6 @@ impl Clock for ManualClock {
 
 impl fmt::Debug for ManualClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ManualClock")
-            .field("now", &self.now())
-            .finish_non_exhaustive()
+        f.debug_struct("ManualClock").field("now", &self.now()).finish_non_exhaustive()
     }
 }

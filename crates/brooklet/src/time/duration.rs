@@ -31,9 +31,7 @@ pub const fn minutes(n: u64) -> Duration {
 /// ```
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let t = text.trim();
-    let at = t
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(t.len());
+    let at = t.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(t.len());
     let (number, unit) = (&t[..at], t[at..].trim());
     let n: f64 = number.parse().map_err(|_| {
         format!("`{text}` is not a duration: write a number and a unit, as in `200ms`")
@@ -69,11 +67,7 @@ pub fn format_duration(d: Duration) -> String {
             return format!("{}{unit}", us / per);
         }
     }
-    if us >= 1_000 {
-        format!("{}ms", us as f64 / 1e3)
-    } else {
-        format!("{us}us")
-    }
+    if us >= 1_000 { format!("{}ms", us as f64 / 1e3) } else { format!("{us}us") }
 }
 
 #[cfg(test)]
@@ -82,14 +76,7 @@ mod tests {
 
     #[test]
     fn text_and_back() {
-        for d in [
-            millis(1),
-            millis(1_500),
-            seconds(1),
-            seconds(90),
-            minutes(2),
-            minutes(120),
-        ] {
+        for d in [millis(1), millis(1_500), seconds(1), seconds(90), minutes(2), minutes(120)] {
             assert_eq!(parse_duration(&format_duration(d)), Ok(d));
         }
         assert_eq!(format_duration(Duration::from_micros(50)), "50us");
@@ -98,11 +85,7 @@ mod tests {
     #[test]
     fn bad_durations_say_what_to_write() {
         assert!(parse_duration("fast").unwrap_err().contains("`fast`"));
-        assert!(
-            parse_duration("3 fortnights")
-                .unwrap_err()
-                .contains("fortnights")
-        );
+        assert!(parse_duration("3 fortnights").unwrap_err().contains("fortnights"));
         assert!(parse_duration("").is_err());
         assert!(parse_duration("1e3s").is_err());
     }

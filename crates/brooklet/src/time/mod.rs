@@ -76,22 +76,14 @@ impl Time {
     /// The times from this one up to, without, `end`, `step` apart. A zero `step` gives none.
     pub fn until(self, end: Time, step: Duration) -> impl Iterator<Item = Time> {
         let ms = whole_millis(step);
-        let n = if ms == 0 {
-            0
-        } else {
-            end.0.saturating_sub(self.0).div_ceil(ms)
-        };
+        let n = if ms == 0 { 0 } else { end.0.saturating_sub(self.0).div_ceil(ms) };
         (0..n).map(move |i| Time(self.0 + i * ms))
     }
 
     /// The times from this one up to and with `end`, `step` apart. A zero `step` gives none.
     pub fn to(self, end: Time, step: Duration) -> impl Iterator<Item = Time> {
         let ms = whole_millis(step);
-        let n = if ms == 0 || end < self {
-            0
-        } else {
-            (end.0 - self.0) / ms + 1
-        };
+        let n = if ms == 0 || end < self { 0 } else { (end.0 - self.0) / ms + 1 };
         (0..n).map(move |i| Time(self.0 + i * ms))
     }
 }
@@ -139,10 +131,7 @@ pub struct Interval {
 impl Interval {
     /// The interval from `begin` to `end`; the two are swapped when they are the wrong way round.
     pub fn new(begin: Time, end: Time) -> Interval {
-        Interval {
-            begin: begin.min(end),
-            end: begin.max(end),
-        }
+        Interval { begin: begin.min(end), end: begin.max(end) }
     }
 
     /// The first time in it.
@@ -169,20 +158,14 @@ impl Interval {
 impl Add<Duration> for Interval {
     type Output = Interval;
     fn add(self, d: Duration) -> Interval {
-        Interval {
-            begin: self.begin + d,
-            end: self.end + d,
-        }
+        Interval { begin: self.begin + d, end: self.end + d }
     }
 }
 
 impl Sub<Duration> for Interval {
     type Output = Interval;
     fn sub(self, d: Duration) -> Interval {
-        Interval {
-            begin: self.begin - d,
-            end: self.end - d,
-        }
+        Interval { begin: self.begin - d, end: self.end - d }
     }
 }
 
@@ -208,10 +191,7 @@ mod tests {
 
     #[test]
     fn until_leaves_the_end_out_and_to_takes_it_in() {
-        let t: Vec<_> = Time(0)
-            .until(Time(30), millis(10))
-            .map(Time::millis)
-            .collect();
+        let t: Vec<_> = Time(0).until(Time(30), millis(10)).map(Time::millis).collect();
         assert_eq!(t, [0, 10, 20]);
         let t: Vec<_> = Time(0).to(Time(30), millis(10)).map(Time::millis).collect();
         assert_eq!(t, [0, 10, 20, 30]);

@@ -49,15 +49,16 @@ impl BlockStore {
             Place::Memory => {
                 let copies = memory_copies(block, level);
                 let mut index = self.index.get();
-                index.sub(
-                    id,
-                    Stored {
-                        memory: need.memory,
-                        disk: 0,
-                    },
-                );
-                let copies = copies.inspect_err(|_| index.epoch += 1)?;
-                Ok(self.keep(index, id, level, decode, copies))
+                index.sub(id, Stored { memory: need.memory, disk: 0 });
+                match copies {
+                    Ok(copies) => Ok(self.keep(index, id, level, decode, copies)),
+                    Err(e) => {
+                        index.epoch += 1; // the room is free again
+                        drop(index);
+                        self.changed.notify_all();
+                        Err(e)
+                    }
+                }
             }
             Place::Disk => {
                 let data = bytes_of(&*block)?;
@@ -111,10 +112,7 @@ impl BlockStore {
         if id.is_evictable() {
             return Ok(Place::Nowhere);
         }
-        Err(BlockError::NoRoom {
-            block: id,
-            bytes: need.memory,
-        })
+        Err(BlockError::NoRoom { block: id, bytes: need.memory })
     }
 
     /// Reserves memory, making other blocks give way if need be. `must_keep`: the block has no other
@@ -134,13 +132,7 @@ impl BlockStore {
             }
             let alone = must_keep && index.memory == 0;
             if index.memory + need <= self.limit || alone {
-                index.add(
-                    id,
-                    Stored {
-                        memory: need,
-                        disk: 0,
-                    },
-                );
+                index.add(id, Stored { memory: need, disk: 0 });
                 return Ok(true);
             }
             if need > self.limit && !must_keep {

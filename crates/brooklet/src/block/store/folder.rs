@@ -18,11 +18,7 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn new(below: Option<PathBuf>) -> Folder {
-        Folder {
-            below,
-            made: Mutex::new(None),
-            files: AtomicU64::new(0),
-        }
+        Folder { below, made: Mutex::new(None), files: AtomicU64::new(0) }
     }
 
     /// The path of a file that isn't there yet.
@@ -70,7 +66,13 @@ fn make(below: &Path) -> io::Result<PathBuf> {
 impl Drop for Folder {
     fn drop(&mut self) {
         if let Some(folder) = self.made.get().take() {
-            let _ = fs::remove_dir_all(folder);
+            // Once more, if somebody else was deleting in it at the same time.
+            let removed = fs::remove_dir_all(&folder).or_else(|_| fs::remove_dir_all(&folder));
+            if let Err(e) = removed
+                && e.kind() != ErrorKind::NotFound
+            {
+                tracing::warn!(folder = %folder.display(), error = %e, "a block folder stays behind");
+            }
         }
     }
 }

@@ -18,18 +18,9 @@ pub(super) enum Copy {
 impl Copy {
     pub(super) fn size(&self) -> Stored {
         match self {
-            Copy::Typed(block) => Stored {
-                memory: block.memory(),
-                disk: 0,
-            },
-            Copy::Bytes(bytes) => Stored {
-                memory: bytes.capacity(),
-                disk: 0,
-            },
-            Copy::Disk(file) => Stored {
-                memory: 0,
-                disk: file.bytes(),
-            },
+            Copy::Typed(block) => Stored { memory: block.memory(), disk: 0 },
+            Copy::Bytes(bytes) => Stored { memory: bytes.capacity(), disk: 0 },
+            Copy::Disk(file) => Stored { memory: 0, disk: file.bytes() },
         }
     }
 }
@@ -73,10 +64,7 @@ impl Index {
 
     /// What the blocks of this block's receiver take up.
     pub(super) fn used(&self, id: BlockId) -> Stored {
-        id.stream()
-            .and_then(|s| self.groups.get(&s))
-            .copied()
-            .unwrap_or_default()
+        id.stream().and_then(|s| self.groups.get(&s)).copied().unwrap_or_default()
     }
 
     pub(super) fn insert(
@@ -115,10 +103,8 @@ impl Index {
         let Some(entry) = self.entries.get_mut(&id) else {
             return copies;
         };
-        let (old_size, old) = (
-            std::mem::replace(&mut entry.size, new),
-            std::mem::replace(&mut entry.copies, copies),
-        );
+        let (old_size, old) =
+            (std::mem::replace(&mut entry.size, new), std::mem::replace(&mut entry.copies, copies));
         self.sub(id, old_size);
         self.add(id, new);
         self.epoch += 1;
@@ -159,12 +145,8 @@ impl Index {
                 && match (newcomer, id) {
                     (BlockId::Received { .. }, BlockId::Received { .. }) => false,
                     (
-                        BlockId::Rdd {
-                            op: a, batch: s, ..
-                        },
-                        BlockId::Rdd {
-                            op: b, batch: t, ..
-                        },
+                        BlockId::Rdd { op: a, batch: s, .. },
+                        BlockId::Rdd { op: b, batch: t, .. },
                     ) => (a, s) != (*b, *t),
                     _ => true,
                 }
@@ -178,11 +160,8 @@ impl Index {
 }
 
 pub(super) fn total(copies: &[Copy]) -> Stored {
-    copies
-        .iter()
-        .map(Copy::size)
-        .fold(Stored::default(), |a, b| Stored {
-            memory: a.memory + b.memory,
-            disk: a.disk + b.disk,
-        })
+    copies.iter().map(Copy::size).fold(Stored::default(), |a, b| Stored {
+        memory: a.memory + b.memory,
+        disk: a.disk + b.disk,
+    })
 }

@@ -12,7 +12,6 @@ mod tests;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use folder::Folder;
 use index::{Copy, Entry, Index};
@@ -54,10 +53,7 @@ pub struct Quota {
 
 impl Quota {
     /// No limit but the store's own.
-    pub const NONE: Quota = Quota {
-        memory: usize::MAX,
-        disk: u64::MAX,
-    };
+    pub const NONE: Quota = Quota { memory: usize::MAX, disk: u64::MAX };
 }
 
 /// Where a block was put. All zero: it wasn't stored, because it can be computed again and there was no
@@ -179,12 +175,7 @@ impl BlockStore {
     pub fn remove_all(&self, mut which: impl FnMut(BlockId) -> bool) -> usize {
         let gone: Vec<Entry> = {
             let mut index = self.index.get();
-            let ids: Vec<_> = index
-                .entries
-                .keys()
-                .copied()
-                .filter(|id| which(*id))
-                .collect();
+            let ids: Vec<_> = index.entries.keys().copied().filter(|id| which(*id)).collect();
             ids.into_iter().filter_map(|id| index.remove(id)).collect()
         };
         self.changed.notify_all();
@@ -204,12 +195,7 @@ impl BlockStore {
 
     /// Bytes that the blocks of one receiver take up now.
     pub fn usage(&self, stream: u32) -> Stored {
-        self.index
-            .get()
-            .groups
-            .get(&stream)
-            .copied()
-            .unwrap_or_default()
+        self.index.get().groups.get(&stream).copied().unwrap_or_default()
     }
 
     /// A number that changes whenever room is made or [`BlockStore::wake`] is called. Take it before a
@@ -219,13 +205,10 @@ impl BlockStore {
     }
 
     /// Waits until the epoch isn't `seen` any more.
-    pub(crate) fn wait_for_change(&self, seen: u64, limit: Option<Duration>) {
+    pub(crate) fn wait_for_change(&self, seen: u64) {
         let mut index = self.index.get();
         while index.epoch == seen {
-            index = wait(&self.changed, index, limit);
-            if limit.is_some() {
-                return;
-            }
+            index = wait(&self.changed, index, None);
         }
     }
 

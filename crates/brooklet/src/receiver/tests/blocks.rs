@@ -3,14 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn info(stream: u32, seq: u64) -> ReceivedBlockInfo {
-    ReceivedBlockInfo {
-        stream,
-        seq,
-        records: 1,
-        bytes: 8,
-        time: Time::ZERO,
-        metadata: None,
-    }
+    ReceivedBlockInfo { stream, seq, records: 1, bytes: 8, time: Time::ZERO, metadata: None }
 }
 
 fn added(stream: u32, seq: u64) -> TrackerEvent {
@@ -52,13 +45,11 @@ fn an_empty_allocation_leaves_the_blocks_for_later() {
     t.apply(&t.clone().propose_empty(at(1)).unwrap()).unwrap();
     assert_eq!(t.blocks_of(at(1), 0), []);
     assert_eq!(t.last_allocated(), Some(at(1)));
-    t.apply(&t.clone().propose_allocation(at(2)).unwrap())
-        .unwrap();
+    t.apply(&t.clone().propose_allocation(at(2)).unwrap()).unwrap();
     assert_eq!(t.blocks_of(at(2), 0), [info(0, 0)]);
     assert_eq!(t.blocks_before(at(3)).count(), 1);
     assert_eq!(t.propose_clean_up(at(1)), None);
-    t.apply(&t.clone().propose_clean_up(at(3)).unwrap())
-        .unwrap();
+    t.apply(&t.clone().propose_clean_up(at(3)).unwrap()).unwrap();
     assert_eq!(t.batch(at(2)), None);
 }
 
@@ -67,18 +58,9 @@ fn a_log_with_a_block_in_two_batches_is_refused() {
     let mut t = ReceivedBlockTracker::default();
     t.apply(&added(0, 0)).unwrap();
     let blocks = StreamBlocks::from([(0, vec![info(0, 0)])]);
-    t.apply(&TrackerEvent::Allocated {
-        time: at(1),
-        blocks: blocks.clone(),
-    })
-    .unwrap();
+    t.apply(&TrackerEvent::Allocated { time: at(1), blocks: blocks.clone() }).unwrap();
     let before = t.clone();
-    let e = t
-        .apply(&TrackerEvent::Allocated {
-            time: at(2),
-            blocks,
-        })
-        .unwrap_err();
+    let e = t.apply(&TrackerEvent::Allocated { time: at(2), blocks }).unwrap_err();
     assert!(e.to_string().contains("input-0-0"));
     assert_eq!(t, before);
 }

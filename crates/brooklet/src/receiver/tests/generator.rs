@@ -23,10 +23,7 @@ struct Sink {
 impl Sink {
     fn wait_for(&self, n: usize) -> Vec<(u64, Time, Vec<String>)> {
         let got = self.got.get();
-        let (got, out) = self
-            .changed
-            .wait_timeout_while(got, GUARD, |g| g.len() < n)
-            .unwrap();
+        let (got, out) = self.changed.wait_timeout_while(got, GUARD, |g| g.len() < n).unwrap();
         assert!(!out.timed_out());
         got.clone()
     }
@@ -38,26 +35,14 @@ impl BlockSink for Sink {
     }
 
     fn push(&self, seq: u64, sealed: &Sealed) -> Result<(), StoreError> {
-        drop(
-            self.opened
-                .wait_while(self.closed.get(), |closed| *closed)
-                .unwrap(),
-        );
-        let fail = self
-            .failures
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
+        drop(self.opened.wait_while(self.closed.get(), |closed| *closed).unwrap());
+        let fail =
+            self.failures.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
         if fail.is_ok() {
             return Err(StoreError::Failed(Error::Bug("disk on fire".into())));
         }
-        let values = sealed
-            .block
-            .clone()
-            .as_any()
-            .downcast::<Values<String>>()
-            .unwrap();
-        self.got
-            .get()
-            .push((seq, sealed.time, values.items().to_vec()));
+        let values = sealed.block.clone().as_any().downcast::<Values<String>>().unwrap();
+        self.got.get().push((seq, sealed.time, values.items().to_vec()));
         self.changed.notify_all();
         Ok(())
     }
@@ -88,40 +73,23 @@ fn bench(queue_size: usize) -> Bench {
         counters: Arc::<Counters>::default(),
         sink: sink.clone(),
     });
-    Bench {
-        clock,
-        sink,
-        control,
-        generator,
-    }
+    Bench { clock, sink, control, generator }
 }
 
 #[test]
 fn a_generator_starts_once_and_stops_once() {
     let b = bench(10);
     assert_eq!(b.generator.state(), GeneratorState::Initialized);
-    assert!(matches!(
-        b.generator.add("x".into()),
-        Err(StoreError::Stopped)
-    ));
+    assert!(matches!(b.generator.add("x".into()), Err(StoreError::Stopped)));
     b.generator.stop(); // not active: nothing happens
     assert_eq!(b.generator.state(), GeneratorState::Initialized);
     b.generator.start().unwrap();
     assert_eq!(b.generator.state(), GeneratorState::Active);
-    assert!(
-        b.generator
-            .start()
-            .unwrap_err()
-            .to_string()
-            .contains("active")
-    );
+    assert!(b.generator.start().unwrap_err().to_string().contains("active"));
     b.generator.stop();
     assert_eq!(b.generator.state(), GeneratorState::StoppedAll);
     b.generator.stop();
-    assert!(matches!(
-        b.generator.add("x".into()),
-        Err(StoreError::Stopped)
-    ));
+    assert!(matches!(b.generator.add("x".into()), Err(StoreError::Stopped)));
     assert!(b.generator.start().is_err());
 }
 
@@ -172,10 +140,7 @@ fn stop_goes_through_its_states_in_order() {
         let stop = s.spawn(|| b.generator.stop());
         // The push thread is held: the last state can't be reached, the one before it is.
         spin(|| b.generator.state() == GeneratorState::StoppedGeneratingBlocks);
-        assert!(matches!(
-            b.generator.add("late".into()),
-            Err(StoreError::Stopped)
-        ));
+        assert!(matches!(b.generator.add("late".into()), Err(StoreError::Stopped)));
         *b.sink.closed.get() = false;
         b.sink.opened.notify_all();
         stop.join().unwrap();
@@ -236,14 +201,8 @@ fn a_full_queue_holds_the_producer_and_nothing_is_lost() {
     });
     b.generator.stop();
     let got = b.sink.wait_for(12);
-    let order: Vec<_> = got
-        .iter()
-        .map(|g| g.2[0].split(' ').next().unwrap())
-        .collect();
-    assert_eq!(
-        order,
-        ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"]
-    );
+    let order: Vec<_> = got.iter().map(|g| g.2[0].split(' ').next().unwrap()).collect();
+    assert_eq!(order, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"]);
 }
 
 #[test]

@@ -17,10 +17,7 @@ fn a_source_that_ends_stops_its_receiver() {
         Ok(())
     }));
     let info = rig.heard.wait_for("stopped", 1);
-    assert_eq!(
-        (info.name.as_str(), info.active, info.last_error_time),
-        ("test", false, None)
-    );
+    assert_eq!((info.name.as_str(), info.active, info.last_error_time), ("test", false, None));
     rig.tracker.stop(true);
     assert_eq!(rig.tracker.num_receivers(), 1);
     assert!(rig.tracker.has_unallocated());
@@ -29,10 +26,7 @@ fn a_source_that_ends_stops_its_receiver() {
     assert_eq!(all, (0..1_002).collect::<Vec<_>>());
     assert!(!rig.tracker.has_unallocated());
     assert_eq!(rig.store.metrics().blocks, 0);
-    assert_eq!(
-        (rig.heard.count("started"), rig.heard.count("error")),
-        (1, 0)
-    );
+    assert_eq!((rig.heard.count("started"), rig.heard.count("error")), (1, 0));
 }
 
 /// A receiver that ends each run but the third one in a different way.
@@ -47,11 +41,7 @@ fn restarted(bad: fn(usize, &mut Store<u32>) -> Result<(), BoxError>, message: &
         assert!(!out.is_stopped());
         runs += 1;
         out.store(runs)?;
-        if runs < 3 {
-            bad(runs as usize, out)
-        } else {
-            Ok(())
-        }
+        if runs < 3 { bad(runs as usize, out) } else { Ok(()) }
     }));
     let info = rig.heard.wait_for("error", 1);
     assert!(info.last_error_message.contains(message), "{info:?}");
@@ -78,11 +68,7 @@ fn an_error_is_reported_and_the_receiver_restarted_after_the_delay() {
 
 #[test]
 fn a_panic_is_reported_and_the_receiver_restarted() {
-    restarted(
-        |n, _| panic!("index {n} out of bounds"),
-        "`test` panicked",
-        "index 1 out of bounds",
-    );
+    restarted(|n, _| panic!("index {n} out of bounds"), "`test` panicked", "index 1 out of bounds");
 }
 
 #[test]
@@ -188,10 +174,7 @@ impl AsyncReceiver for Forever {
 
 #[test]
 fn an_async_receiver_is_dropped_at_its_await_also_inside_a_runtime() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for polite in [true, false] {
         let gone = Arc::new(AtomicBool::new(false));
         runtime.block_on(async {
@@ -221,9 +204,7 @@ impl AsyncReceiver for AsyncPanic {
 #[test]
 fn a_panic_in_an_async_receiver_is_reported() {
     let rig = Rig::new(|c| c);
-    rig.tracker
-        .add(0, erase_async(AsyncPanic), StorageLevel::MEMORY_ONLY)
-        .unwrap();
+    rig.tracker.add(0, erase_async(AsyncPanic), StorageLevel::MEMORY_ONLY).unwrap();
     rig.tracker.start().unwrap();
     assert_eq!(rig.heard.wait_for("error", 1).last_error, "async trouble");
     rig.tick_until(|| rig.heard.count("error") >= 2);
@@ -234,13 +215,7 @@ fn a_panic_in_an_async_receiver_is_reported() {
 fn a_stream_has_one_receiver_and_a_level_that_keeps_something() {
     let rig = Rig::new(|c| c);
     let r = || erase(receiver::<u32, _>(|_| Ok(())));
-    assert!(
-        rig.tracker
-            .add(0, r(), StorageLevel::NONE)
-            .unwrap_err()
-            .to_string()
-            .contains("NONE")
-    );
+    assert!(rig.tracker.add(0, r(), StorageLevel::NONE).unwrap_err().to_string().contains("NONE"));
     rig.tracker.add(0, r(), StorageLevel::MEMORY_ONLY).unwrap();
     assert!(rig.tracker.add(0, r(), StorageLevel::MEMORY_ONLY).is_err());
     let a = rig.tracker.allocate(Time::from_millis(1), false).unwrap();

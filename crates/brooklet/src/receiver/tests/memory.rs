@@ -3,10 +3,8 @@ use crate::block::Stored;
 
 /// 50 blocks of 2,000 numbers (16 kB), with room for four.
 fn fifty_blocks(level: StorageLevel, spilled: u64) -> Rig {
-    let rig = Rig::new(|c| {
-        c.receiver_max_unprocessed_bytes(66_000)
-            .receiver_max_spilled_bytes(spilled)
-    });
+    let rig =
+        Rig::new(|c| c.receiver_max_unprocessed_bytes(66_000).receiver_max_spilled_bytes(spilled));
     let r = receiver::<u64, _>(|out| {
         for i in 0..50 {
             out.store_block(i * 2_000..(i + 1) * 2_000)?;
@@ -83,39 +81,24 @@ fn a_graceful_stop_waits_for_room_and_an_ungraceful_one_gives_up() {
     spin(|| rig.counter(counters::BLOCKED_BLOCKS) == 1);
     rig.tracker.stop(false);
     assert!(!rig.tracker.is_receiving());
-    assert_eq!(
-        rig.tracker
-            .allocate(Time::from_millis(1), false)
-            .unwrap()
-            .records(0),
-        8_000
-    );
+    assert_eq!(rig.tracker.allocate(Time::from_millis(1), false).unwrap().records(0), 8_000);
 }
 
 #[test]
 fn buffered_records_wait_too_and_none_is_lost() {
-    let mut rig = Rig::new(|c| {
-        c.receiver_max_unprocessed_bytes(1 << 20)
-            .block_queue_size(1)
-    });
+    let mut rig = Rig::new(|c| c.receiver_max_unprocessed_bytes(1 << 20).block_queue_size(1));
     let r = receiver::<String, _>(|out| {
         for i in 0..40 {
             out.store(format!("{i:02}{}", "x".repeat(2 << 20)))?;
         }
         Ok(())
     });
-    rig.tracker
-        .add(0, erase(r), StorageLevel::MEMORY_ONLY)
-        .unwrap();
+    rig.tracker.add(0, erase(r), StorageLevel::MEMORY_ONLY).unwrap();
     rig.tracker.start().unwrap();
     spin(|| rig.counter(counters::BLOCKED_BLOCKS) == 1);
     let mut all = Vec::new();
     while rig.tracker.is_receiving() || rig.tracker.has_unallocated() {
-        all.extend(
-            rig.take::<String>()
-                .into_iter()
-                .map(|s| s[..2].parse::<u32>().unwrap()),
-        );
+        all.extend(rig.take::<String>().into_iter().map(|s| s[..2].parse::<u32>().unwrap()));
         std::thread::yield_now();
     }
     assert!(all.into_iter().eq(0..40));

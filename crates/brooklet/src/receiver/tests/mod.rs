@@ -45,12 +45,7 @@ impl Heard {
             })
             .unwrap();
         assert!(!out.timed_out(), "no {n} × {what} in {log:?}");
-        log.iter()
-            .filter(|e| e.0 == what)
-            .nth(n - 1)
-            .unwrap()
-            .1
-            .clone()
+        log.iter().filter(|e| e.0 == what).nth(n - 1).unwrap().1.clone()
     }
 }
 
@@ -82,19 +77,11 @@ impl Rig {
         let store = BlockStore::new(conf.block_store_memory, None);
         let heard = Arc::new(Heard::default());
         let tracker = ReceiverTracker::new(&conf, millis(200), store.clone(), heard.clone());
-        Rig {
-            clock,
-            store,
-            heard,
-            tracker,
-            batch: 0,
-        }
+        Rig { clock, store, heard, tracker, batch: 0 }
     }
 
     fn start(&self, receiver: impl Receiver) {
-        self.tracker
-            .add(0, erase(receiver), StorageLevel::MEMORY_AND_DISK_SER)
-            .unwrap();
+        self.tracker.add(0, erase(receiver), StorageLevel::MEMORY_AND_DISK_SER).unwrap();
         self.tracker.start().unwrap();
     }
 
@@ -112,18 +99,12 @@ impl Rig {
             });
             assert_eq!((all.len() - before) as u64, info.records);
         }
-        self.tracker
-            .release(Time::from_millis(self.batch + 1))
-            .unwrap();
+        self.tracker.release(Time::from_millis(self.batch + 1)).unwrap();
         all
     }
 
     fn counter(&self, name: &str) -> u64 {
-        self.tracker
-            .counters(0)
-            .get(name)
-            .copied()
-            .unwrap_or_default()
+        self.tracker.counters(0).get(name).copied().unwrap_or_default()
     }
 
     /// Moves the clock on until `done`.

@@ -34,20 +34,15 @@ fn expected(input: &[u8], max_line: usize) -> (Vec<u8>, Cuts) {
         let (content, end) = match line.strip_suffix(b"\n") {
             None => {
                 cuts.half_lines += 1; // an end is given to it, and then a `\r` belongs to the end
-                line.strip_suffix(b"\r")
-                    .map_or((line, &b"\n"[..]), |l| (l, b"\r\n"))
+                line.strip_suffix(b"\r").map_or((line, &b"\n"[..]), |l| (l, b"\r\n"))
             }
-            Some(l) => l
-                .strip_suffix(b"\r")
-                .map_or((l, &b"\n"[..]), |l| (l, b"\r\n")),
+            Some(l) => l.strip_suffix(b"\r").map_or((l, &b"\n"[..]), |l| (l, b"\r\n")),
         };
         let mut rest = content;
         let long = rest.len() > max_line;
         cuts.long_lines += u64::from(long);
         while rest.len() > max_line {
-            let at = (max_line - 3..=max_line)
-                .rev()
-                .find(|i| rest[*i] & 0xc0 != 0x80);
+            let at = (max_line - 3..=max_line).rev().find(|i| rest[*i] & 0xc0 != 0x80);
             let (head, tail) = rest.split_at(at.unwrap_or(max_line));
             text.extend_from_slice(head);
             text.push(b'\n');
@@ -64,13 +59,7 @@ fn a_text_cut_anywhere_gives_the_same_lines() {
     let text =
         "eins\r\nzwei\n\n\r\nnaïve — 日本語\n🦀🦀🦀\nein ziemlich langes Stück\r\nhalf \u{e9}";
     let want = expected(text.as_bytes(), 20);
-    assert_eq!(
-        want.1,
-        Cuts {
-            long_lines: 1,
-            half_lines: 1
-        }
-    );
+    assert_eq!(want.1, Cuts { long_lines: 1, half_lines: 1 });
     for at in 0..=text.len() {
         let (a, b) = text.as_bytes().split_at(at);
         assert_eq!(door(&[a, b], 20), want, "cut at {at}");

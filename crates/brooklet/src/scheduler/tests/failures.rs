@@ -7,13 +7,8 @@ use crate::FailurePolicy;
 
 #[test]
 fn failed_output_stops_the_stream_after_its_batch() {
-    let fake = Fake::new(2).output(|_, o| {
-        if o == (0, 12) {
-            Err(broken("no disk"))
-        } else {
-            Ok(())
-        }
-    });
+    let fake =
+        Fake::new(2).output(|_, o| if o == (0, 12) { Err(broken("no disk")) } else { Ok(()) });
     let rig = Rig::new(fake, |c| c);
     let done = rig.completed();
     rig.scheduler.start().unwrap();
@@ -21,29 +16,14 @@ fn failed_output_stops_the_stream_after_its_batch() {
     let text = rig.error();
     assert_eq!(text, "batch 12000 ms, output out-0: no disk");
     assert_eq!(rig.error(), text, "rethrown at every call");
-    assert!(matches!(
-        rig.scheduler.first_error(),
-        Some(Error::Batch { .. })
-    ));
+    assert!(matches!(rig.scheduler.first_error(), Some(Error::Batch { .. })));
     rig.stop();
     let log = rig.fake.log();
-    assert!(
-        log.contains(&Did::Output(1, 12)),
-        "the batch's other output runs: {log:?}"
-    );
-    assert!(
-        !log.iter().any(|d| matches!(d, Did::Output(_, 13..))),
-        "{log:?}"
-    );
-    assert_eq!(
-        log[log.len() - 2..],
-        [Did::StoppedInputs(false), Did::StoppedGraph]
-    );
+    assert!(log.contains(&Did::Output(1, 12)), "the batch's other output runs: {log:?}");
+    assert!(!log.iter().any(|d| matches!(d, Did::Output(_, 13..))), "{log:?}");
+    assert_eq!(log[log.len() - 2..], [Did::StoppedInputs(false), Did::StoppedGraph]);
     let done: Vec<BatchInfo> = done.iter().collect();
-    assert_eq!(
-        done.iter().map(|b| secs(b.batch_time)).collect::<Vec<_>>(),
-        [11, 12]
-    );
+    assert_eq!(done.iter().map(|b| secs(b.batch_time)).collect::<Vec<_>>(), [11, 12]);
     let outputs = &done[1].output_operation_infos;
     assert_eq!(outputs[&0].failure_reason.as_deref(), Some("no disk"));
     assert_eq!(outputs[&1].failure_reason, None);
@@ -65,17 +45,11 @@ fn skip_records_a_failure_and_goes_on() {
     rig.fake.until_completed(15);
     rig.stop();
     assert!(rig.scheduler.await_stopped(None).unwrap());
-    let reasons: Vec<Option<String>> = done
-        .iter()
-        .map(|b| b.output_operation_infos[&0].failure_reason.clone())
-        .collect();
+    let reasons: Vec<Option<String>> =
+        done.iter().map(|b| b.output_operation_infos[&0].failure_reason.clone()).collect();
     assert_eq!(reasons.len(), 5);
     assert_eq!(reasons[1].as_deref(), Some("no disk"));
-    assert!(
-        reasons[2]
-            .as_deref()
-            .is_some_and(|r| r.contains("user panic"))
-    );
+    assert!(reasons[2].as_deref().is_some_and(|r| r.contains("user panic")));
     assert_eq!(reasons.iter().flatten().count(), 2);
     assert_eq!(rig.scheduler.metrics().snapshot().failed_output_ops, 2);
 }
@@ -86,11 +60,7 @@ fn output_is_retried_as_often_as_the_policy_says() {
         let runs = Arc::new(AtomicU32::new(0));
         let n = runs.clone();
         let fake = Fake::new(1).output(move |_, _| {
-            if n.fetch_add(1, Ordering::SeqCst) < fails {
-                Err(broken("flaky"))
-            } else {
-                Ok(())
-            }
+            if n.fetch_add(1, Ordering::SeqCst) < fails { Err(broken("flaky")) } else { Ok(()) }
         });
         let rig = Rig::started(fake, |c| c.failure_policy(FailurePolicy::stop().retries(2)));
         rig.to(11);
@@ -106,25 +76,14 @@ fn output_is_retried_as_often_as_the_policy_says() {
 }
 
 fn steps_fail_at_12() -> Fake {
-    Fake::new(1).steps(|_, t| {
-        if t == 12 {
-            Err(broken("bad state"))
-        } else {
-            Ok(())
-        }
-    })
+    Fake::new(1).steps(|_, t| if t == 12 { Err(broken("bad state")) } else { Ok(()) })
 }
 
 #[test]
 fn failed_step_is_rolled_back_before_the_next_batch_under_skip() {
     let mut by_input = Fake::new(1).steps(|_, _| Ok(()));
-    by_input.allocate = Some(Box::new(|_, t| {
-        if t == 12 {
-            Err(broken("bad state"))
-        } else {
-            Ok(())
-        }
-    }));
+    by_input.allocate =
+        Some(Box::new(|_, t| if t == 12 { Err(broken("bad state")) } else { Ok(()) }));
     for (fake, own) in [(steps_fail_at_12(), true), (by_input, false)] {
         let rig = Rig::new(fake, |c| c.failure_policy(FailurePolicy::skip()));
         let done = rig.completed();
@@ -134,11 +93,7 @@ fn failed_step_is_rolled_back_before_the_next_batch_under_skip() {
         rig.stop();
         let log = rig.fake.log();
         let ran: Vec<Did> = own.then_some(Did::Steps(12)).into_iter().collect();
-        let want = [
-            vec![Did::Completed(11)],
-            ran,
-            vec![Did::RolledBack(12), Did::Completed(12)],
-        ];
+        let want = [vec![Did::Completed(11)], ran, vec![Did::RolledBack(12), Did::Completed(12)]];
         assert_eq!(log[2..log.len() - 5], want.concat());
         let done: Vec<BatchInfo> = done.iter().collect();
         let o = &done[1].output_operation_infos[&0];
@@ -154,11 +109,7 @@ fn failed_step_stops_the_stream() {
     rig.to(15);
     assert_eq!(rig.error(), "batch 12000 ms, steps: bad state");
     let log = rig.fake.log();
-    assert!(
-        !log.iter()
-            .any(|d| matches!(d, Did::RolledBack(_) | Did::Steps(13..))),
-        "{log:?}"
-    );
+    assert!(!log.iter().any(|d| matches!(d, Did::RolledBack(_) | Did::Steps(13..))), "{log:?}");
     assert!(!log.contains(&Did::Output(0, 12)) && log.contains(&Did::Completed(12)));
 }
 
@@ -182,18 +133,10 @@ fn later_batch_that_runs_beside_a_failure_is_cancelled() {
     assert_eq!(rig.error(), "batch 11000 ms, output out-0: no disk");
     let done: Vec<BatchInfo> = done.iter().collect();
     assert_eq!(done.len(), 2);
-    let reason = |k| {
-        done[1].output_operation_infos[&k]
-            .failure_reason
-            .clone()
-            .unwrap_or_default()
-    };
+    let reason = |k| done[1].output_operation_infos[&k].failure_reason.clone().unwrap_or_default();
     assert!(reason(0).contains("did not run"), "{}", reason(0));
     assert!(reason(1).contains("cancelled"), "{}", reason(1));
-    assert!(
-        !rig.fake.log().contains(&Did::Completed(12)),
-        "cut short: no clean-up"
-    );
+    assert!(!rig.fake.log().contains(&Did::Completed(12)), "cut short: no clean-up");
 }
 
 #[test]
@@ -201,12 +144,10 @@ fn panicking_listener_is_removed_and_the_stream_goes_on() {
     let calls = Arc::new(AtomicU32::new(0));
     let n = calls.clone();
     let rig = Rig::new(Fake::new(1), |c| c);
-    rig.scheduler
-        .listeners()
-        .add(listener::batch_completed(move |_| {
-            n.fetch_add(1, Ordering::SeqCst);
-            panic!("bad listener (this panic belongs to the test)");
-        }));
+    rig.scheduler.listeners().add(listener::batch_completed(move |_| {
+        n.fetch_add(1, Ordering::SeqCst);
+        panic!("bad listener (this panic belongs to the test)");
+    }));
     let done = rig.completed();
     rig.scheduler.start().unwrap();
     rig.to(15);

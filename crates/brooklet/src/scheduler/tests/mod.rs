@@ -61,10 +61,7 @@ fn secs(t: Time) -> u64 {
 
 impl Fake {
     fn new(outputs: usize) -> Fake {
-        Fake {
-            outputs,
-            ..Fake::default()
-        }
+        Fake { outputs, ..Fake::default() }
     }
 
     fn steps(mut self, f: impl Fn(&Fake, u64) -> Result<()> + Send + Sync + 'static) -> Fake {
@@ -99,19 +96,13 @@ impl Fake {
         let end = real.now().after(LIMIT);
         let mut s = self.state.get();
         while !holds(&s) {
-            assert!(
-                real.now() < end,
-                "waited too long until {what}; log: {:?}",
-                s.log
-            );
+            assert!(real.now() < end, "waited too long until {what}; log: {:?}", s.log);
             s = wait(&self.changed, s, Some(LIMIT));
         }
     }
 
     fn until_completed(&self, t: u64) {
-        self.until("the batch is completed", |s| {
-            s.log.contains(&Did::Completed(t))
-        });
+        self.until("the batch is completed", |s| s.log.contains(&Did::Completed(t)));
     }
 
     /// Waits until this output's code has been entered.
@@ -137,11 +128,7 @@ impl BatchGraph for Fake {
             f(self, t)?;
         }
         let mut s = self.state.get();
-        let input = if empty {
-            Vec::new()
-        } else {
-            std::mem::take(&mut s.pending)
-        };
+        let input = if empty { Vec::new() } else { std::mem::take(&mut s.pending) };
         if empty {
             s.empty.push(t);
         }
@@ -159,20 +146,13 @@ impl BatchGraph for Fake {
         done
     }
     fn outputs(&self) -> Vec<OutputMeta> {
-        let meta = |id| OutputMeta {
-            id,
-            name: format!("out-{id}"),
-            description: "test".into(),
-        };
+        let meta = |id| OutputMeta { id, name: format!("out-{id}"), description: "test".into() };
         (0..self.outputs).map(meta).collect()
     }
     fn run_output(&self, output: usize, t: Time) -> Result<()> {
         self.state.get().inside.push((output, secs(t)));
         self.changed.notify_all();
-        let done = self
-            .output
-            .as_ref()
-            .map_or(Ok(()), |f| f(self, (output, secs(t))));
+        let done = self.output.as_ref().map_or(Ok(()), |f| f(self, (output, secs(t))));
         self.did(Did::Output(output, secs(t)));
         done
     }
@@ -213,11 +193,7 @@ impl Rig {
         let clock = ManualClock::new(Time::from_millis(10_500));
         let conf = conf(Conf::new("test"));
         let scheduler = Scheduler::new(&conf, SECOND, fake.clone(), clock.clone(), "test");
-        Rig {
-            fake,
-            clock,
-            scheduler,
-        }
+        Rig { fake, clock, scheduler }
     }
 
     fn started(fake: Fake, conf: impl FnOnce(Conf) -> Conf) -> Rig {
@@ -237,19 +213,14 @@ impl Rig {
     /// Sends each completed batch's info.
     fn completed(&self) -> mpsc::Receiver<BatchInfo> {
         let (tx, rx) = mpsc::channel();
-        self.scheduler
-            .listeners()
-            .add(listener::batch_completed(move |b| {
-                let _ = tx.send(b.clone());
-            }));
+        self.scheduler.listeners().add(listener::batch_completed(move |b| {
+            let _ = tx.send(b.clone());
+        }));
         rx
     }
 
     fn error(&self) -> String {
-        self.scheduler
-            .await_stopped(Some(LIMIT))
-            .unwrap_err()
-            .to_string()
+        self.scheduler.await_stopped(Some(LIMIT)).unwrap_err().to_string()
     }
 }
 

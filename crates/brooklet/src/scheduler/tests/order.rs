@@ -17,16 +17,7 @@ fn first_batch_is_at_the_next_multiple_and_zero_one_interval_before() {
     rig.to(11);
     rig.fake.until_completed(11);
     rig.stop();
-    assert_eq!(
-        rig.fake
-            .state
-            .get()
-            .taken
-            .keys()
-            .copied()
-            .collect::<Vec<_>>(),
-        [11]
-    );
+    assert_eq!(rig.fake.state.get().taken.keys().copied().collect::<Vec<_>>(), [11]);
     assert!(matches!(rig.scheduler.start(), Err(Error::State { .. })));
 
     let exact = Rig::new(Fake::new(1), |c| c);
@@ -53,16 +44,10 @@ fn one_job_is_strictly_in_order() {
     rig.stop();
     let of = |t| {
         let outputs = (0..3).map(move |k| Did::Output(k, t));
-        [Did::Steps(t)]
-            .into_iter()
-            .chain(outputs)
-            .chain([Did::Completed(t)])
+        [Did::Steps(t)].into_iter().chain(outputs).chain([Did::Completed(t)])
     };
     let end = [Did::StoppedInputs(true), Did::StoppedGraph];
-    assert_eq!(
-        rig.fake.log(),
-        (11..=40).flat_map(of).chain(end).collect::<Vec<_>>()
-    );
+    assert_eq!(rig.fake.log(), (11..=40).flat_map(of).chain(end).collect::<Vec<_>>());
 }
 
 #[test]
@@ -105,11 +90,7 @@ fn steps_of_the_next_batch_overlap_outputs() {
 fn four_jobs_keep_the_order_of_each_output() {
     let inside: [AtomicU64; 3] = Default::default();
     let fake = Fake::new(3).steps(|_, _| Ok(())).output(move |_, (k, t)| {
-        assert_eq!(
-            inside[k].swap(1, Ordering::SeqCst),
-            0,
-            "output {k} overlaps itself"
-        );
+        assert_eq!(inside[k].swap(1, Ordering::SeqCst), 0, "output {k} overlaps itself");
         for _ in 0..(t * 7 + k as u64 * 5) % 11 {
             std::thread::yield_now();
         }
@@ -123,22 +104,8 @@ fn four_jobs_keep_the_order_of_each_output() {
     let log = rig.fake.log();
     let times = |f: &dyn Fn(&Did) -> Option<u64>| log.iter().filter_map(f).collect::<Vec<_>>();
     let all: Vec<u64> = (11..=1_010).collect();
-    assert_eq!(
-        times(&|d| if let Did::Steps(t) = d {
-            Some(*t)
-        } else {
-            None
-        }),
-        all
-    );
-    assert_eq!(
-        times(&|d| if let Did::Completed(t) = d {
-            Some(*t)
-        } else {
-            None
-        }),
-        all
-    );
+    assert_eq!(times(&|d| if let Did::Steps(t) = d { Some(*t) } else { None }), all);
+    assert_eq!(times(&|d| if let Did::Completed(t) = d { Some(*t) } else { None }), all);
     for out in 0..3 {
         let of = |d: &Did| match d {
             Did::Output(k, t) if *k == out => Some(*t),
@@ -158,9 +125,7 @@ fn events_come_in_order_with_their_fields() {
         }
         fn on_batch_submitted(&mut self, b: &BatchInfo) {
             assert!(b.processing_start_time.is_none());
-            self.0
-                .send(format!("submitted {} {}", b.batch_time, b.num_records()))
-                .unwrap();
+            self.0.send(format!("submitted {} {}", b.batch_time, b.num_records())).unwrap();
         }
         fn on_batch_started(&mut self, b: &BatchInfo) {
             assert!(b.scheduling_delay().is_some() && b.processing_delay().is_none());
@@ -169,9 +134,7 @@ fn events_come_in_order_with_their_fields() {
         fn on_batch_completed(&mut self, b: &BatchInfo) {
             assert!(b.total_delay().is_some() && !b.is_failed());
             assert_eq!(b.generation_delay(), Duration::ZERO);
-            self.0
-                .send(format!("completed {}", b.output_operation_infos.len()))
-                .unwrap();
+            self.0.send(format!("completed {}", b.output_operation_infos.len())).unwrap();
         }
         fn on_output_operation_started(&mut self, o: &OutputOperationInfo) {
             self.0.send(format!("{} starts", o.name)).unwrap();
@@ -204,8 +167,5 @@ fn events_come_in_order_with_their_fields() {
     ];
     assert_eq!(got, want);
     assert_eq!(rx.iter().count(), 0, "a removed listener heard something");
-    assert_eq!(
-        rig.scheduler.metrics().gauge("totalProcessedRecords"),
-        Some(3)
-    );
+    assert_eq!(rig.scheduler.metrics().gauge("totalProcessedRecords"), Some(3));
 }

@@ -16,8 +16,7 @@ fn overload(policy: QueuePolicy) -> Rig {
         rig.fake.give([t, t + 100]);
         rig.to(u64::from(t));
         if t <= 12 {
-            rig.fake
-                .until("taken", |s| s.taken.contains_key(&u64::from(t)));
+            rig.fake.until("taken", |s| s.taken.contains_key(&u64::from(t)));
         }
     }
     let m = rig.scheduler.metrics().clone();
@@ -27,11 +26,7 @@ fn overload(policy: QueuePolicy) -> Rig {
         assert!(real.now() < end, "8 ticks must be seen waiting: {m:?}");
         std::thread::yield_now();
     }
-    assert_eq!(
-        rig.fake.state.get().taken.len(),
-        2,
-        "a full queue takes nothing"
-    );
+    assert_eq!(rig.fake.state.get().taken.len(), 2, "a full queue takes nothing");
     assert_eq!(m.gauge("unprocessedBatches"), Some(2));
     gate.open();
     rig.fake.until_completed(20);
@@ -52,11 +47,8 @@ fn wait_and_merge_take_the_same_input_and_skip_no_tick() {
         assert!(s.taken.keys().copied().eq(11..=21), "{policy:?}");
         let rest = if policy == QueuePolicy::Merge { 20 } else { 13 };
         assert_eq!(s.taken[&rest].len(), 16, "{policy:?}");
-        let empty: Vec<u64> = if policy == QueuePolicy::Merge {
-            (13..20).collect()
-        } else {
-            vec![]
-        };
+        let empty: Vec<u64> =
+            if policy == QueuePolicy::Merge { (13..20).collect() } else { vec![] };
         assert_eq!(s.empty, empty, "{policy:?}");
     }
 }
@@ -69,9 +61,7 @@ fn fail_stops_with_queue_full() {
         held.pass();
         Ok(())
     });
-    let rig = Rig::started(fake, |c| {
-        c.max_queued_batches(2).queue_policy(QueuePolicy::Fail)
-    });
+    let rig = Rig::started(fake, |c| c.max_queued_batches(2).queue_policy(QueuePolicy::Fail));
     rig.to(11);
     rig.fake.until_inside(0, 11);
     rig.to(13);
@@ -80,15 +70,9 @@ fn fail_stops_with_queue_full() {
     }
     gate.open();
     let e = rig.scheduler.await_stopped(None).unwrap_err();
-    assert!(
-        matches!(e, Error::QueueFull { waiting: 2, time } if secs(time) == 13),
-        "{e}"
-    );
+    assert!(matches!(e, Error::QueueFull { waiting: 2, time } if secs(time) == 13), "{e}");
     let log = rig.fake.log();
-    assert!(
-        log.contains(&Did::Output(0, 11)) && !log.contains(&Did::Output(0, 12)),
-        "{log:?}"
-    );
+    assert!(log.contains(&Did::Output(0, 11)) && !log.contains(&Did::Output(0, 12)), "{log:?}");
 }
 
 #[test]
@@ -104,9 +88,7 @@ fn merge_gives_input_even_when_empty_batches_are_too_slow() {
         }
         Ok(())
     });
-    let r = Rig::new(fake, |c| {
-        c.max_queued_batches(1).queue_policy(QueuePolicy::Merge)
-    });
+    let r = Rig::new(fake, |c| c.max_queued_batches(1).queue_policy(QueuePolicy::Merge));
     *rig.get() = Some(r.clock.clone());
     r.scheduler.start().unwrap();
     r.fake.give([1, 2, 3]);

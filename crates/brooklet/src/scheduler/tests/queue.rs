@@ -22,17 +22,11 @@ fn check(outputs: usize, jobs: usize, batches: u64, choices: &[u16], halt: Optio
         if may_push && c % 3 == 0 {
             q.push(Time::from_millis(pushed), c % 2 == 0);
             pushed += 1;
-        } else if let Some(w) = (c % 3 != 1 || running.is_empty())
-            .then(|| q.next())
-            .flatten()
-        {
+        } else if let Some(w) = (c % 3 != 1 || running.is_empty()).then(|| q.next()).flatten() {
             match w {
                 Work::Steps(b) => {
                     assert!(!running.iter().any(|r| matches!(r, Work::Steps(_))));
-                    assert!(
-                        !log.iter()
-                            .any(|r| matches!(r, Work::Steps(x) if x.seq >= b.seq))
-                    );
+                    assert!(!log.iter().any(|r| matches!(r, Work::Steps(x) if x.seq >= b.seq)));
                 }
                 Work::Output(b, k) => {
                     let same = |r: &&Work| matches!(r, Work::Output(_, x) if *x == k);
@@ -51,10 +45,7 @@ fn check(outputs: usize, jobs: usize, batches: u64, choices: &[u16], halt: Optio
             }
             if halted && !matches!(w, Work::Complete { .. }) {
                 let (Work::Steps(b) | Work::Output(b, _) | Work::Complete { batch: b, .. }) = w;
-                assert!(
-                    halt.is_some_and(|h| b.seq < h.1),
-                    "{w:?} started after the halt"
-                );
+                assert!(halt.is_some_and(|h| b.seq < h.1), "{w:?} started after the halt");
             }
             running.push(w);
             assert!(running.len() <= jobs);
@@ -113,12 +104,6 @@ fn steps_of_the_next_batch_run_beside_outputs() {
     q.steps_done(b, true);
     assert_eq!(q.next(), None, "the output's calls don't overlap");
     q.output_done(a, 0);
-    assert_eq!(
-        q.next(),
-        Some(Work::Complete {
-            batch: a,
-            cut: false
-        })
-    );
+    assert_eq!(q.next(), Some(Work::Complete { batch: a, cut: false }));
     assert_eq!(q.next(), Some(Work::Output(b, 0)));
 }

@@ -17,12 +17,7 @@ fn graceful_stop_processes_everything_even_what_is_in_no_batch() {
     rig.stop();
     assert_eq!(rig.fake.taken(), [1, 2, 7, 8]);
     let log = rig.fake.log();
-    let end = [
-        Did::StoppedInputs(true),
-        Did::Output(0, 13),
-        Did::Completed(13),
-        Did::StoppedGraph,
-    ];
+    let end = [Did::StoppedInputs(true), Did::Output(0, 13), Did::Completed(13), Did::StoppedGraph];
     assert_eq!(log[log.len() - 4..], end);
     rig.stop();
     assert!(rig.scheduler.await_stopped(None).unwrap());
@@ -33,12 +28,10 @@ fn stop_from_a_listener_is_an_error() {
     let rig = Rig::new(Fake::new(1), |c| c);
     let (tx, rx) = mpsc::channel();
     let s = Arc::downgrade(&rig.scheduler);
-    rig.scheduler
-        .listeners()
-        .add(listener::batch_completed(move |_| {
-            let result = s.upgrade().map(|s| s.stop(false, LIMIT));
-            let _ = tx.send(result);
-        }));
+    rig.scheduler.listeners().add(listener::batch_completed(move |_| {
+        let result = s.upgrade().map(|s| s.stop(false, LIMIT));
+        let _ = tx.send(result);
+    }));
     rig.scheduler.start().unwrap();
     rig.to(11);
     let result = rx.recv_timeout(LIMIT).unwrap();
@@ -75,10 +68,7 @@ fn stop_at_once_cancels_and_drops_what_waits() {
     rig.to(13);
     rig.fake.until_inside(0, 11);
     rig.scheduler.stop(false, LIMIT).unwrap();
-    assert!(
-        rig.scheduler.await_stopped(None).unwrap(),
-        "a cancelled job is no failure"
-    );
+    assert!(rig.scheduler.await_stopped(None).unwrap(), "a cancelled job is no failure");
     let done: Vec<u64> = done.iter().map(|b| secs(b.batch_time)).collect();
     assert_eq!(done, [11]);
     assert_eq!(rig.fake.state.get().cancelled, [11]);
@@ -101,15 +91,10 @@ fn stop_at_once_names_an_output_that_hangs() {
     rig.to(12);
     rig.fake.until_inside(1, 11);
     let e = rig.scheduler.stop(false, LIMIT).unwrap_err();
-    assert!(
-        e.to_string().starts_with("batch 11000 ms, output out-1"),
-        "{e}"
-    );
+    assert!(e.to_string().starts_with("batch 11000 ms, output out-1"), "{e}");
     assert_eq!(rig.scheduler.stage(), Stage::Stopped);
     gate.open();
-    rig.fake.until("the thread left behind ends", |s| {
-        s.log.contains(&Did::Output(1, 11))
-    });
+    rig.fake.until("the thread left behind ends", |s| s.log.contains(&Did::Output(1, 11)));
 }
 
 #[test]
@@ -123,8 +108,7 @@ fn second_stop_makes_a_graceful_one_immediate() {
     rig.fake.until_inside(0, 11);
     std::thread::scope(|scope| {
         let first = scope.spawn(|| rig.scheduler.stop(true, LIMIT));
-        rig.fake
-            .until("graceful", |s| s.log.contains(&Did::StoppedInputs(true)));
+        rig.fake.until("graceful", |s| s.log.contains(&Did::StoppedInputs(true)));
         rig.scheduler.stop(true, LIMIT).unwrap();
         first.join().unwrap().unwrap();
     });
@@ -141,10 +125,7 @@ fn graceful_stop_out_of_time_says_what_was_not_done() {
     let rig = Rig::started(fake, |c| c);
     rig.to(11);
     rig.fake.until_inside(0, 11);
-    let e = rig
-        .scheduler
-        .stop(true, Duration::from_millis(1))
-        .unwrap_err();
+    let e = rig.scheduler.stop(true, Duration::from_millis(1)).unwrap_err();
     assert!(e.to_string().contains("graceful stop"), "{e}");
     assert_eq!(rig.scheduler.stage(), Stage::Stopped);
 }
@@ -154,17 +135,12 @@ fn inputs_that_never_stop_end_with_the_time_out() {
     let mut fake = Fake::new(1);
     fake.stop_inputs = Some(Box::new(|f, graceful| {
         if graceful {
-            f.until("asked without grace", |s| {
-                s.log.contains(&Did::StoppedInputs(false))
-            });
+            f.until("asked without grace", |s| s.log.contains(&Did::StoppedInputs(false)));
         }
         Ok(())
     }));
     let rig = Rig::started(fake, |c| c);
-    let e = rig
-        .scheduler
-        .stop(true, Duration::from_millis(1))
-        .unwrap_err();
+    let e = rig.scheduler.stop(true, Duration::from_millis(1)).unwrap_err();
     assert!(e.to_string().contains("inputs"), "{e}");
 }
 
@@ -173,11 +149,7 @@ fn waiting_for_the_end_times_out_and_stop_before_start_is_fine() {
     let rig = Rig::new(Fake::new(1), |c| c);
     assert!(!rig.scheduler.await_stopped(Some(Duration::ZERO)).unwrap());
     rig.scheduler.start().unwrap();
-    assert!(
-        !rig.scheduler
-            .await_stopped(Some(Duration::from_millis(1)))
-            .unwrap()
-    );
+    assert!(!rig.scheduler.await_stopped(Some(Duration::from_millis(1))).unwrap());
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| rig.scheduler.await_stopped(None));
         rig.stop();
@@ -201,11 +173,7 @@ fn threads_named(prefix: &str) -> usize {
 fn two_hundred_lives_leave_no_thread() {
     for i in 0..200u64 {
         let fake = Arc::new(Fake::new(2).output(move |_, (k, t)| {
-            if i % 4 == 3 && (k, t) == (1, 12) {
-                Err(broken("now and then"))
-            } else {
-                Ok(())
-            }
+            if i % 4 == 3 && (k, t) == (1, 12) { Err(broken("now and then")) } else { Ok(()) }
         }));
         let clock = ManualClock::new(Time::from_millis(10_500));
         let conf = Conf::new("leak").concurrent_jobs(1 + (i % 3) as usize);
@@ -229,11 +197,7 @@ fn two_hundred_lives_leave_no_thread() {
     let end = real.now().after(LIMIT);
     while threads_named("leak-") > 0 {
         // The kernel's list lags behind a join.
-        assert!(
-            real.now() < end,
-            "{} threads are left",
-            threads_named("leak-")
-        );
+        assert!(real.now() < end, "{} threads are left", threads_named("leak-"));
         std::thread::yield_now();
     }
 }

@@ -1,0 +1,281 @@
+//! The `brooklet` program as its users see it: output, exit codes, signals.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// Some text of several scripts, with runs of white space and a last line without an end.
+const TEXT: &str = "千里之行 始于足下\nthe  quick 千里之行\n\n\tрека\u{3000}流 \nthe 🌊 end";
+
+fn brooklet(args: &[&str]) -> Command {
+    let mut c = Command::new(env!("CARGO_BIN_EXE_brooklet"));
+    c.args(args).stdin(Stdio::null()).env_remove("RUST_LOG");
+    c
+}
+
+fn run(args: &[&str]) -> Output {
+    brooklet(args).output().unwrap()
+}
+
+fn spawn(args: &[&str]) -> Program {
+    let mut child = brooklet(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap()).lines();
+    let err = Some(BufReader::new(child.stderr.take().unwrap()).lines());
+    Program { child, out, err }
+}
+
+/// A running program; killed if the test fails.
+struct Program {
+    child: Child,
+    out: Lines<BufReader<ChildStdout>>,
+    err: Option<Lines<BufReader<ChildStderr>>>,
+}
+
+impl Program {
+    fn interrupt(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    }
+
+    /// What is left of both outputs, and the exit code.
+    fn end(mut self) -> (Vec<String>, Vec<String>, Option<i32>) {
+        let err = self.err.take().unwrap();
+        let err = std::thread::spawn(move || err.map(Result::unwrap).collect());
+        let out = self.out.by_ref().map(Result::unwrap).collect();
+        (out, err.join().unwrap(), self.child.wait().unwrap().code())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Records and words over all objects of `--json`.
+fn sums<S: AsRef<str>>(lines: impl IntoIterator<Item = S>) -> (u64, BTreeMap<String, u64>) {
+    let (mut records, mut words) = (0, BTreeMap::new());
+    for line in lines {
+        let object: Value = serde_json::from_str(line.as_ref()).unwrap();
+        assert!(object["time"].is_u64(), "{object}");
+        assert!(object["processing_ms"].is_f64() && object["delay_ms"].is_f64(), "{object}");
+        records += object["records"].as_u64().unwrap();
+        for (word, n) in object["counts"].as_object().unwrap() {
+            *words.entry(word.clone()).or_default() += n.as_u64().unwrap();
+        }
+    }
+    (records, words)
+}
+
+fn count(text: &str) -> BTreeMap<String, u64> {
+    let mut words = BTreeMap::new();
+    text.split_whitespace().for_each(|w| *words.entry(w.to_string()).or_default() += 1);
+    words
+}
+
+/// The figures of `feed:  L lines, W words, D distinct: equal`.
+fn feed_totals<'a>(mut lines: impl Iterator<Item = &'a str>) -> (u64, u64, usize) {
+    let line = lines.find(|l| l.starts_with("feed: ")).expect("no totals of the feed");
+    assert!(line.ends_with(": equal"), "{line}");
+    let numbers: Vec<u64> = line.split([' ', ',']).filter_map(|word| word.parse().ok()).collect();
+    (numbers[0], numbers[1], numbers[2] as usize)
+}
+
+fn assert_feed_equals(out: &[String], err: &[String]) {
+    let (records, words) = sums(out);
+    let expected = (records, words.values().sum(), words.len());
+    assert_eq!(feed_totals(err.iter().map(String::as_str)), expected);
+    assert!(records > 0);
+}
+
+#[test]
+fn json_batches_sum_up_to_the_totals_of_the_embedded_feed() {
+    let args = ["word-count", "--batches", "3", "--json", "--batch-interval", "200ms"];
+    let (out, err, code) = spawn(&args).end();
+    assert_eq!(code, Some(0), "{err:?}");
+    assert!(out.len() >= 3, "{out:?}");
+    assert_feed_equals(&out, &err);
+    assert!(err.iter().any(|l| l.starts_with("batch 3: ") && l.contains("records/s")), "{err:?}");
+}
+
+#[test]
+fn people_see_the_most_frequent_words() {
+    let args = ["word-count", "--batches", "2", "--batch-interval", "200ms", "--top", "3"];
+    let (out, err, code) = spawn(&args).end();
+    assert_eq!(code, Some(0), "{err:?}");
+    let batches = out.iter().filter(|l| l.starts_with("batch ")).count();
+    let words = out.iter().filter(|l| l.starts_with(' ')).count();
+    assert!(batches >= 2 && words <= 3 * batches && words >= 3, "{out:?}");
+    assert!(out.iter().any(|l| l.starts_with("total: ")), "{out:?}");
+    feed_totals(out.iter().map(String::as_str));
+}
+
+#[test]
+fn an_interrupt_ends_the_run_with_everything_counted() {
+    let args = ["word-count", "--json", "--batch-interval", "100ms", "--rate", "20000"];
+    let mut program = spawn(&args);
+    let mut out = Vec::new();
+    while sums(&out).0 == 0 {
+        out.push(program.out.next().unwrap().unwrap());
+    }
+    program.interrupt();
+    let (rest, err, code) = program.end();
+    out.extend(rest);
+    assert_eq!(code, Some(0), "{err:?}");
+    assert_feed_equals(&out, &err);
+}
+
+#[test]
+fn standard_input_is_counted_to_its_end() {
+    let args = ["word-count", "--source", "stdin", "--json", "--batch-interval", "50ms"];
+    let input = TEXT.repeat(500);
+    let mut child = brooklet(&args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    let written = input.clone();
+    let writer = std::thread::spawn(move || pipe.write_all(written.as_bytes()).unwrap());
+    let done = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let (records, words) = sums(text(&done.stdout).lines());
+    assert_eq!(records, input.lines().count() as u64);
+    assert_eq!(words, count(&input));
+}
+
+#[test]
+fn the_feed_serves_its_text_and_prints_its_totals() {
+    let args = ["feed", "--port", "0", "--rate", "0", "--seed", "5", "--lines", "3000"];
+    let (mut feed, port) = spawn_feed(&args);
+    let mut received = String::new();
+    TcpStream::connect(("127.0.0.1", port)).unwrap().read_to_string(&mut received).unwrap();
+    let words = count(&received);
+    let expected = format!(
+        "total: 3000 lines, {} words, {} distinct, {} bytes",
+        words.values().sum::<u64>(),
+        words.len(),
+        received.len()
+    );
+    let out: Vec<String> = feed.out.by_ref().map(Result::unwrap).collect();
+    assert!(out.contains(&expected), "{expected}\n{out:?}");
+    assert!(out.contains(&format!("{:>10} the", words["the"])), "{out:?}");
+    assert_eq!(received.lines().count(), 3_000);
+    assert!(words.keys().any(|w| w.contains('水')));
+    assert_eq!(feed.end().2, Some(0));
+}
+
+#[test]
+fn an_interrupted_feed_prints_what_it_has_sent() {
+    let (feed, port) = spawn_feed(&["feed", "--port", "0"]);
+    let mut client = BufReader::new(TcpStream::connect(("127.0.0.1", port)).unwrap());
+    let mut received = String::new();
+    client.read_line(&mut received).unwrap();
+    feed.interrupt();
+    client.read_to_string(&mut received).unwrap();
+    let (out, err, code) = feed.end();
+    assert_eq!(code, Some(0), "{err:?}");
+    let expected = format!("total: {} lines, ", received.lines().count());
+    assert!(out.iter().any(|l| l.starts_with(&expected)), "{expected}\n{out:?}");
+}
+
+#[test]
+fn a_socket_is_counted_until_the_interrupt() {
+    let (feed, port) = spawn_feed(&["feed", "--port", "0", "--rate", "0", "--lines", "5000"]);
+    let source = format!("socket://127.0.0.1:{port}");
+    let args = ["word-count", "--source", &source, "--json", "--batch-interval", "50ms"];
+    let mut program = spawn(&args);
+    let mut out = Vec::new();
+    while sums(&out).0 < 5_000 {
+        out.push(program.out.next().expect("ended before all lines were counted").unwrap());
+    }
+    program.interrupt();
+    let (rest, err, code) = program.end();
+    out.extend(rest);
+    assert_eq!(code, Some(0), "{err:?}");
+    let (records, words) = sums(&out);
+    let (totals, _, code) = feed.end();
+    let expected = format!(
+        "total: {records} lines, {} words, {} distinct, ",
+        words.values().sum::<u64>(),
+        words.len()
+    );
+    assert_eq!((records, code), (5_000, Some(0)));
+    assert!(totals.iter().any(|l| l.starts_with(&expected)), "{expected}\n{totals:?}");
+}
+
+#[test]
+fn wrong_arguments_end_with_code_2_and_say_what_is_right() {
+    for (args, hints) in [
+        (&["word-count", "--batch-interval", "5"][..], &["--batch-interval", "no unit", "5s"][..]),
+        (&["word-count", "--block-interval", "1 parsec"], &["--block-interval", "parsec", "ms"]),
+        (&["word-count", "--batch-interval", "0ms"], &["--batch-interval", "1ms"]),
+        (&["word-count", "--source", "kafka://x"], &["--source", "socket://HOST:PORT"]),
+        (&["word-count", "--source", "socket://localhost"], &["--source", "no port"]),
+        (&["word-count", "--master", "local[zero]"], &["--master", "local[zero]", "1024"]),
+        (&["word-count", "--master", "yarn"], &["--master", "local[N]"]),
+        (&["word-count", "--batches", "0"], &["--batches"]),
+        (&["word-count", "--colour"], &["--colour"]),
+        (&["feed"], &["--port"]),
+        (&["count-words"], &["count-words"]),
+    ] {
+        let done = run(args);
+        let err = text(&done.stderr);
+        assert_eq!(done.status.code(), Some(2), "{args:?}\n{err}");
+        assert!(done.stdout.is_empty(), "{args:?}");
+        for hint in hints {
+            assert!(err.contains(hint), "{args:?} doesn't mention {hint}:\n{err}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_connection_ends_with_code_3_and_names_the_address() {
+    let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let source = format!("socket://127.0.0.1:{port}");
+    let done = run(&["word-count", "--source", &source]);
+    let err = text(&done.stderr);
+    assert_eq!(done.status.code(), Some(3), "{err}");
+    assert!(err.contains(&source) && err.contains("refused"), "{err}");
+    assert!(err.contains(&format!("brooklet feed --port {port}")), "{err}");
+}
+
+#[test]
+fn a_port_in_use_ends_with_code_1_and_names_it() {
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let done = run(&["feed", "--port", &port]);
+    let err = text(&done.stderr);
+    assert_eq!(done.status.code(), Some(1), "{err}");
+    assert!(err.contains(&format!("127.0.0.1:{port}")), "{err}");
+}
+
+#[test]
+fn a_wrong_log_filter_is_named() {
+    let done = brooklet(&["feed", "--port", "0"]).env("RUST_LOG", "a=b=c").output().unwrap();
+    assert_eq!(done.status.code(), Some(2));
+    assert!(text(&done.stderr).contains("RUST_LOG"));
+}
+
+/// A feed, and the port that it listens on.
+fn spawn_feed(args: &[&str]) -> (Program, u16) {
+    let mut feed = spawn(args);
+    let line = feed.err.as_mut().unwrap().next().unwrap().unwrap();
+    let address = line.split(' ').find(|w| w.contains(':')).expect("no address");
+    let port = address.rsplit(':').next().unwrap().parse().unwrap();
+    (feed, port)
+}
