@@ -16,7 +16,7 @@ impl Receiver for Sensor {
 
     fn run(&mut self, out: &mut Store<(String, f64)>) -> Result<(), BoxError> {
         while self.left > 0 && out.sleep(millis(2)) {
-            let room = if self.left % 2 == 0 { "kitchen" } else { "cellar" };
+            let room = if self.left.is_multiple_of(2) { "kitchen" } else { "cellar" };
             let degrees = 18.0 + f64::from(self.left % 7);
             out.store((room.to_string(), degrees))?;
             self.left -= 1;

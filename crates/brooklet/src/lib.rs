@@ -1,5 +1,7 @@
 //! brooklet: micro-batch stream processing, after the design of Spark Streaming.
 #![deny(missing_docs)]
+// A chain of operators is one type; naming its parts would hide that.
+#![allow(clippy::type_complexity)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod block;

@@ -365,9 +365,9 @@ impl Inner {
         op: OpId,
         t: Time,
         action: u32,
-        results: &Vec<R>,
+        results: &[R],
     ) -> Result<()> {
-        let p = Payload::new(results.clone(), self.env.bytes)?;
+        let p = Payload::new(results.to_vec(), self.env.bytes)?;
         let mut g = self.replays.get();
         let values = &mut g.entry((op, t)).or_default().values;
         values.truncate(action as usize);

@@ -416,9 +416,27 @@ impl StreamingContext {
                     all.insert(format!("{}-{}.{name}", info.name, info.stream_id), n);
                 }
             }
-            all.extend(run.scheduler.metrics().snapshot().counters);
         }
         all
+    }
+
+    /// The identities of all operators, in creation order: the name given with `name`, else the structural
+    /// path (kinds and names of the anchors upstream, an ordinal where paths repeat).
+    pub fn operators(&self) -> Vec<String> {
+        self.0.graph.paths()
+    }
+
+    /// Inputs, steps and outputs that only their order of creation tells apart: two without a name on one
+    /// path. Recovery will refuse them; give them names. Each entry names the path and the call sites.
+    pub fn ambiguous_operators(&self) -> Vec<String> {
+        let sites =
+            |sites: Vec<Site>| sites.iter().map(Site::to_string).collect::<Vec<_>>().join(" and ");
+        self.0
+            .graph
+            .ambiguous()
+            .into_iter()
+            .map(|(path, s)| format!("{path}: {}", sites(s)))
+            .collect()
     }
 
     // ---- life ----

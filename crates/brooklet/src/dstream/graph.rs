@@ -64,10 +64,6 @@ pub(crate) trait InputOperator: Send + Sync {
     fn slices(&self) -> Result<Vec<(Time, Vec<u8>)>, TaskError>;
     /// A slice chosen by another process.
     fn take_slice(&self, t: Time, bytes: &[u8]) -> Result<(), TaskError>;
-    /// Whether the stream brings receivers (for the gauges).
-    fn receivers(&self) -> usize {
-        0
-    }
 }
 
 /// One operator in the graph's table.
@@ -261,12 +257,11 @@ impl Graph {
         let g = self.entries.get();
         let outputs = g.iter().filter(|e| e.kind == Kind::Output);
         outputs
-            .enumerate()
-            .map(|(id, e)| {
+            .map(|e| {
                 let name = e.name.clone().unwrap_or_else(|| {
                     format!("{} at {}:{}", e.site.op, e.site.at.file(), e.site.at.line())
                 });
-                (OutputMeta { id, name, description: e.site.to_string() }, e.op.clone())
+                (OutputMeta { name, description: e.site.to_string() }, e.op.clone())
             })
             .collect()
     }

@@ -25,7 +25,7 @@ pub(crate) fn run_job(
     let mut attempt = 0;
     let out = loop {
         let mut stages = Vec::new();
-        plan(ctx, &**engine, root, Some(&partitions), &mut stages);
+        plan(&**engine, root, Some(&partitions), &mut stages);
         let mut spec = JobSpec {
             id: JobId { batch: key.batch, op: key.op, action: key.sub, run: attempt },
             fingerprint: 0,
@@ -60,7 +60,6 @@ pub(crate) fn run_job(
 /// Adds the stage of `body` after the stages it needs. Returns its index, or nothing when all of its
 /// output is there.
 fn plan(
-    ctx: &Inner,
     engine: &dyn super::Engine,
     body: &Arc<dyn TaskBody>,
     wanted: Option<&[u32]>,
@@ -80,7 +79,7 @@ fn plan(
     }
     let mut up = Vec::new();
     body.parents(&mut up);
-    let parents = up.iter().filter_map(|p| plan(ctx, engine, p, None, stages)).collect();
+    let parents = up.iter().filter_map(|p| plan(engine, p, None, stages)).collect();
     let tasks = missing
         .into_iter()
         .map(|partition| Task { partition, payload: Vec::new(), preferred: Vec::new() })

@@ -99,6 +99,7 @@ impl OutputStore {
     }
 
     /// Forgets one partition, as if the executor that had it were lost (fault injection).
+    #[cfg(feature = "testing")]
     pub(crate) fn lose(&self, key: &StageKey, partition: u32) -> bool {
         let mut g = self.0.get();
         g.merged.retain(|(k, _), _| k != key);
@@ -106,6 +107,7 @@ impl OutputStore {
     }
 
     /// The stages that have left something.
+    #[cfg(feature = "testing")]
     pub(crate) fn stages(&self) -> Vec<StageKey> {
         let mut v: Vec<_> = self.0.get().stages.keys().copied().collect();
         v.sort();

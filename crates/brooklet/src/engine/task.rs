@@ -115,11 +115,6 @@ impl TaskCx<'_> {
         self.env.seed
     }
 
-    /// Whether what leaves the task must be encoded.
-    pub(crate) fn bytes(&self) -> bool {
-        self.env.bytes
-    }
-
     pub(crate) fn blocks(&self) -> &BlockStore {
         &self.env.blocks
     }

@@ -6,7 +6,7 @@ mod progress;
 
 pub use progress::Progress;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -29,7 +29,6 @@ pub struct StreamingMetrics {
     waiting_ticks: AtomicU64,
     failed_output_ops: AtomicU64,
     dropped_events: Arc<AtomicU64>,
-    counters: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
 }
 
 #[derive(Default)]
@@ -80,8 +79,6 @@ pub struct MetricsSnapshot {
     pub dropped_events: u64,
     /// Output operations that failed, or couldn't run because a step failed.
     pub failed_output_ops: u64,
-    /// Named counters of inputs and sinks, such as `socket-0.invalid_utf8`.
-    pub counters: BTreeMap<String, u64>,
 }
 
 impl StreamingMetrics {
@@ -142,9 +139,6 @@ impl StreamingMetrics {
 
     /// Everything at one moment.
     pub fn snapshot(&self) -> MetricsSnapshot {
-        let named = self.counters.get();
-        let counters = named.iter().map(|(k, v)| (k.clone(), v.load(Relaxed))).collect();
-        drop(named);
         let b = self.batches.get();
         MetricsSnapshot {
             receivers: self.receivers.load(Relaxed),
@@ -160,22 +154,12 @@ impl StreamingMetrics {
             waiting_ticks: self.waiting_ticks.load(Relaxed),
             dropped_events: self.dropped_events.load(Relaxed),
             failed_output_ops: self.failed_output_ops.load(Relaxed),
-            counters,
         }
     }
 
     /// The batches behind the gauges: waiting, running, and the last completed ones.
     pub fn progress(&self) -> Progress<'_> {
         Progress::new(self)
-    }
-
-    /// The counter of this name, made if new. Keep the handle: adding to it is one atomic operation.
-    pub(crate) fn counter(&self, name: &str) -> Arc<AtomicU64> {
-        let mut all = self.counters.get();
-        match all.get(name) {
-            Some(c) => c.clone(),
-            None => all.entry(name.to_owned()).or_default().clone(),
-        }
     }
 
     /// Where the listener bus counts what it drops.
@@ -249,6 +233,8 @@ impl fmt::Debug for StreamingMetrics {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::scheduler::StreamInputInfo;
 
@@ -291,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn ring_of_completed_batches_is_bounded_and_counters_are_shared() {
+    fn ring_of_completed_batches_is_bounded() {
         let m = StreamingMetrics::default();
         for t in 1..=defaults::RETAINED_BATCHES as u64 + 5 {
             m.batch_completed(&Arc::new(batch(t, 0)));
@@ -299,8 +285,5 @@ mod tests {
         let kept = m.progress().completed();
         assert_eq!(kept.len(), defaults::RETAINED_BATCHES);
         assert_eq!(kept[0].batch_time, Time::from_millis(6));
-        m.counter("socket-0.invalid_utf8").fetch_add(2, Relaxed);
-        m.counter("socket-0.invalid_utf8").fetch_add(1, Relaxed);
-        assert_eq!(m.snapshot().counters["socket-0.invalid_utf8"], 3);
     }
 }

@@ -105,11 +105,13 @@ impl<K, V> Table<K, V> {
         self.entries.len()
     }
 
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// The entries in first-seen order.
+    #[cfg(test)]
     pub(crate) fn entries(&self) -> &[Entry<K, V>] {
         &self.entries
     }

@@ -7,6 +7,7 @@ use super::{Erased, Rdd};
 use crate::data::Data;
 use crate::engine::{TaskBody, TaskCx, TaskError};
 
+#[derive(Debug)]
 pub struct UnionPipe<T>(pub(crate) Vec<Erased<T>>);
 
 impl<T: 'static> UnionPipe<T> {

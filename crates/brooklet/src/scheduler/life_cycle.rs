@@ -154,14 +154,9 @@ impl Scheduler {
     }
 
     /// The error that stopped the stream, as soon as there is one.
+    #[cfg(test)]
     pub(crate) fn first_error(&self) -> Option<Error> {
         self.core.state.get().first_error.clone()
-    }
-
-    /// Stops the stream for an error that came up elsewhere (a receiver, a checkpoint).
-    pub(crate) fn fail(&self, e: Error) {
-        let mut s = self.core.state.get();
-        self.core.fail(&mut s, e, 0);
     }
 
     pub(crate) fn stage(&self) -> Stage {

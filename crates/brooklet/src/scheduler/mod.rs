@@ -38,8 +38,6 @@ use crate::{Error, Result, Time};
 /// An output operation, as the graph knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct OutputMeta {
-    /// Its number, 0.. in the order of definition.
-    pub(crate) id: usize,
     pub(crate) name: String,
     pub(crate) description: String,
 }

@@ -99,10 +99,6 @@ impl<T: Wire> InputOperator for ReceiverOp<T> {
         self.slots.get().entry(t).or_insert_with(|| Arc::new(blocks));
         Ok(())
     }
-
-    fn receivers(&self) -> usize {
-        1
-    }
 }
 
 /// The blocks of one batch.

@@ -15,7 +15,7 @@ impl BatchGraph for Nothing {
         Ok(())
     }
     fn outputs(&self) -> Vec<OutputMeta> {
-        vec![OutputMeta { id: 0, name: "nothing".into(), description: String::new() }]
+        vec![OutputMeta { name: "nothing".into(), description: String::new() }]
     }
     fn run_output(&self, _: usize, _: Time) -> Result<()> {
         Ok(())

@@ -146,7 +146,7 @@ impl BatchGraph for Fake {
         done
     }
     fn outputs(&self) -> Vec<OutputMeta> {
-        let meta = |id| OutputMeta { id, name: format!("out-{id}"), description: "test".into() };
+        let meta = |id| OutputMeta { name: format!("out-{id}"), description: "test".into() };
         (0..self.outputs).map(meta).collect()
     }
     fn run_output(&self, output: usize, t: Time) -> Result<()> {
