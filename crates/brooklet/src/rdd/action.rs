@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::origin::Travel;
 use super::pipe::{Captured, Flow, Pipe, Unshippable, pushed, shippable};
 use super::shipped::{code_offset, shipped};
-use super::{PartitionIter, Rdd};
+use super::{PartitionIter, Rdd, detach};
 use crate::data::{Data, Key, Wire};
 use crate::engine::{
     Payload, Role, Site, StageKey, TaskBody, TaskCx, TaskError, UserError, in_task, plan,
@@ -174,7 +174,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
         let parts = self.run_action(
             Site::here("collect"),
             |n| 0..n,
-            |p, cx| p.fold(cx, cx.partition(), Vec::new(), pushed),
+            |p, cx| p.fold(cx, cx.partition(), Vec::new(), pushed).map(detach::all),
         )?;
         let mut it = parts.into_iter();
         let mut all = it.next().unwrap_or_default();
@@ -233,7 +233,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
                 have += v.len();
                 have >= n
             },
-            move |p, cx| take_partition(p, cx, n),
+            move |p, cx| take_partition(p, cx, n).map(detach::all),
         )?;
         Ok(parts.into_iter().flatten().take(n).collect())
     }
@@ -250,7 +250,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
         let first = self.scan(
             Site::here("first"),
             |v: &Option<T>| v.is_some(),
-            |p, cx| Ok(take_partition(p, cx, 1)?.pop()),
+            |p, cx| Ok(take_partition(p, cx, 1)?.pop().map(detach::one)),
         )?;
         let none = || Error::usage("`first` of an empty RDD: use `take(1)` where it may be empty");
         first.into_iter().flatten().next().ok_or_else(none)
@@ -302,6 +302,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
                         Some(a) => site.guard(|| g(a, x)),
                     })
                 })
+                .map(detach::one)
             },
         )?;
         Ok(parts.into_iter().flatten().reduce(|a, b| f(a, b)))
@@ -332,7 +333,10 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
         let parts = self.run_action(
             site,
             |n| 0..n,
-            move |p, cx| p.fold(cx, cx.partition(), z.clone(), |a, x| site.guard(|| seq(a, x))),
+            move |p, cx| {
+                p.fold(cx, cx.partition(), z.clone(), |a, x| site.guard(|| seq(a, x)))
+                    .map(detach::one)
+            },
         )?;
         Ok(parts.into_iter().fold(zero, comb))
     }

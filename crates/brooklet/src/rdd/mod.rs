@@ -5,6 +5,7 @@
 
 mod action;
 pub(crate) mod combine;
+mod detach;
 pub(crate) mod erased;
 pub(crate) mod filter;
 pub(crate) mod flat_map;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use super::pipe::{Captured, Pipe, pushed, slice_source};
-use super::{Erased, Rdd};
+use super::{Erased, Rdd, detach};
 use crate::block::{Block, BlockError, BlockId, StorageLevel, Values};
 use crate::context::Inner;
 use crate::data::{Data, Wire};
@@ -66,7 +66,7 @@ impl<T: Wire> PersistPipe<T> {
         }
         let records = self.parent.fold(cx, part, Vec::new(), pushed)?;
         cx.check()?;
-        let values = Values::new(records);
+        let values = Values::new(detach::all(records));
         match cx.blocks().put(self.id(part), values.clone(), Values::<T>::decode, self.level) {
             Ok(_) => {}
             // Without room the partition is used once and computed again by the next reader.

@@ -131,7 +131,7 @@ impl<T> fmt::Debug for QueueInput<T> {
 
 /// The end of a text queue that is pushed to: the blocks that sockets and files produce. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct TextQueue(Arc<Mutex<VecDeque<Vec<Arc<TextBlock>>>>>);
+pub struct TextQueue(Arc<Mutex<VecDeque<TextSlice>>>);
 
 impl TextQueue {
     /// Queues one batch of one block: the lines of `text`.
@@ -141,7 +141,9 @@ impl TextQueue {
 
     /// Queues one batch of these blocks; each is a partition.
     pub fn push_blocks(&self, blocks: impl IntoIterator<Item = Arc<TextBlock>>) {
-        self.0.get().push_back(blocks.into_iter().collect());
+        // Lines are counted here, not on the generator's thread.
+        let slice = TextSlice::new(blocks.into_iter().collect());
+        self.0.get().push_back(slice);
     }
 
     /// Batches that wait.
@@ -155,20 +157,30 @@ impl TextQueue {
     }
 }
 
-/// The blocks of one batch.
-#[derive(Clone)]
-pub(crate) struct TextSlice(Vec<Arc<TextBlock>>);
+/// The blocks of one batch, with their lines counted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TextSlice {
+    blocks: Vec<Arc<TextBlock>>,
+    lines: u64,
+}
+
+impl TextSlice {
+    fn new(blocks: Vec<Arc<TextBlock>>) -> TextSlice {
+        let lines = blocks.iter().map(|b| b.line_count() as u64).sum();
+        TextSlice { blocks, lines }
+    }
+}
 
 impl Serialize for TextSlice {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_seq(self.0.iter().map(|b| b.as_str()))
+        s.collect_seq(self.blocks.iter().map(|b| b.as_str()))
     }
 }
 
 impl<'de> Deserialize<'de> for TextSlice {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let texts = Vec::<String>::deserialize(d)?;
-        Ok(TextSlice(texts.into_iter().map(TextBlock::from_string).collect()))
+        Ok(TextSlice::new(texts.into_iter().map(TextBlock::from_string).collect()))
     }
 }
 
@@ -181,15 +193,15 @@ impl Input for TextQueueInput {
     type Pipe = TextParts;
 
     fn allocate(&mut self, _: Time, _: Option<u64>) -> Result<Option<TextSlice>, BoxError> {
-        Ok(Some(TextSlice(self.0.0.get().pop_front().unwrap_or_default())))
+        Ok(Some(self.0.0.get().pop_front().unwrap_or_default()))
     }
 
     fn read(&self, slice: &Arc<TextSlice>) -> Result<TextParts, BoxError> {
-        Ok(TextParts(slice.0.clone()))
+        Ok(TextParts(slice.blocks.clone()))
     }
 
     fn input_info(&self, slice: &TextSlice) -> SliceInfo {
-        SliceInfo::records(slice.0.iter().map(|b| b.line_count() as u64).sum())
+        SliceInfo::records(slice.lines)
     }
 
     fn recoverable(&self) -> bool {

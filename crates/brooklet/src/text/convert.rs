@@ -1,6 +1,7 @@
 //! [`Str`] from and to other types: std's traits and serde's.
 
 use super::block::TextBlock;
+use super::pins;
 use super::string::Str;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -143,6 +144,7 @@ eq_by_str!(str, &str, String);
 
 impl Serialize for Str {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        pins::note(self);
         serializer.serialize_str(self)
     }
 }
