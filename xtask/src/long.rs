@@ -1,15 +1,58 @@
 //! `cargo xtask long NAME`: runs that take too long for the gate.
 
-use crate::{Result, artifacts, gate};
+mod new_user;
+
+use std::process::Command;
+
+use crate::{Result, artifacts, gate, process, target};
 
 /// A long run: its name, what it does, and the function that does it with the rest of the arguments.
 type Run = (&'static str, &'static str, fn(&[&str]) -> Result<bool>);
 
-const RUNS: &[Run] = &[(
-    "repeat",
-    "[N] runs all unit and integration tests N times (default 20), to find those that fail now and then",
-    repeat,
-)];
+const RUNS: &[Run] = &[
+    (
+        "repeat",
+        "[N]: all unit and integration tests N times (default 20), to find those that fail now and then",
+        repeat,
+    ),
+    (
+        "interval",
+        "[SECS]: a batch of one record every millisecond by the real timer; its delays (default 60 s)",
+        |args| soak("interval", args),
+    ),
+    (
+        "slow-output",
+        "[SECS]: a socket at full speed into a slow output; memory, nothing lost (default 60 s)",
+        |args| soak("slow-output", args),
+    ),
+    (
+        "pinned",
+        "[BLOCKS]: one long word kept of each megabyte; memory (default 10000 blocks)",
+        |args| soak("pinned", args),
+    ),
+    ("detach", "what it costs to look for such words in collected records", |args| {
+        soak("detach", args)
+    }),
+    ("starts", "[N]: contexts started and stopped; threads and open files (default 1000)", |args| {
+        soak("starts", args)
+    }),
+    ("collisions", "keys that collide under a known seed against ordinary ones", |args| {
+        soak("collisions", args)
+    }),
+    ("ctrl-c", "`brooklet word-count` at full speed, interrupted once and twice", |args| {
+        soak_brooklet("ctrl-c", &[], args)
+    }),
+    (
+        "multiset",
+        "[LINES]: `brooklet word-count` against `sort | uniq -c`, by a pipe and `nc -lk` (default 10 M)",
+        multiset,
+    ),
+    (
+        "new-user",
+        "a new crate that uses brooklet: seconds of a clean build, of rebuilds, of a long chain",
+        new_user::run,
+    ),
+];
 
 pub fn run(args: &[&str]) -> Result<bool> {
     let Some((name, rest)) = args.split_first() else {
@@ -23,7 +66,7 @@ pub fn run(args: &[&str]) -> Result<bool> {
 }
 
 fn list() -> String {
-    RUNS.iter().map(|(name, what, _)| format!("  cargo xtask long {name:<10} {what}\n")).collect()
+    RUNS.iter().map(|(name, what, _)| format!("  cargo xtask long {name:<11} {what}\n")).collect()
 }
 
 fn repeat(args: &[&str]) -> Result<bool> {
@@ -48,4 +91,32 @@ fn repeat(args: &[&str]) -> Result<bool> {
     println!("\n{times} rounds, {} failures", failures.len());
     failures.iter().for_each(|f| println!("  {f}"));
     Ok(failures.is_empty())
+}
+
+/// Runs `brooklet-soak`, which has the runs that need the library.
+fn soak(name: &str, args: &[&str]) -> Result<bool> {
+    let package = ["build", "--release", "--package", "brooklet-soak"];
+    let program = built(&package, "brooklet-soak")?;
+    let mut command = Command::new(program);
+    command.arg(name).args(args);
+    Ok(process::shown(command)?.ok)
+}
+
+/// The same for runs that start the `brooklet` program.
+fn soak_brooklet(name: &str, before: &[&str], args: &[&str]) -> Result<bool> {
+    let brooklet = built(&["build", "--release", "--package", "brooklet-cli"], "brooklet")?;
+    soak(name, &[&[brooklet.as_str()], before, args].concat())
+}
+
+fn multiset(args: &[&str]) -> Result<bool> {
+    let folder = target().join("multiset").display().to_string();
+    soak_brooklet("multiset", &[&folder], args)
+}
+
+/// Builds a program; returns its path.
+fn built(cargo: &[&str], name: &str) -> Result<String> {
+    artifacts::build(cargo)?
+        .and_then(|built| built.into_iter().find(|p| p.kind == "bin" && p.name == name))
+        .map(|p| p.path.display().to_string())
+        .ok_or_else(|| format!("`{name}` doesn't compile"))
 }

@@ -57,3 +57,8 @@ fn root() -> PathBuf {
         .unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_string());
     Path::new(&own).parent().map_or_else(|| ".".into(), Path::to_path_buf)
 }
+
+/// The folder that cargo builds into.
+fn target() -> PathBuf {
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}

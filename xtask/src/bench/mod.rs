@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::artifacts::Program;
-use crate::{Result, artifacts, process, root};
+use crate::{Result, artifacts, process, root, target};
 
 const PARTS: [&str; 3] = ["criterion", "hand", "peers"];
 /// The bench target that holds the hand-written loops; the others are criterion's.
@@ -75,11 +75,6 @@ fn options(args: &[&str]) -> Result<Options> {
         o.parts = PARTS.map(str::to_string).to_vec();
     }
     Ok(o)
-}
-
-/// The folder that cargo builds into.
-fn target() -> PathBuf {
-    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 fn benches() -> Result<Vec<Program>> {

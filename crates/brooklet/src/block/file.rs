@@ -33,8 +33,9 @@ impl BlockFile {
         block: BlockId,
         path: PathBuf,
         data: &[u8],
+        compress: bool,
     ) -> Result<Arc<BlockFile>, BlockError> {
-        let bytes = write_file(&path, data).map_err(|e| {
+        let bytes = write_file(&path, data, compress).map_err(|e| {
             let _ = fs::remove_file(&path);
             BlockError::Io { block, path: path.clone(), cause: Arc::new(e) }
         })?;
@@ -71,7 +72,7 @@ impl Drop for BlockFile {
     }
 }
 
-fn write_file(path: &Path, data: &[u8]) -> io::Result<u64> {
+fn write_file(path: &Path, data: &[u8], compress: bool) -> io::Result<u64> {
     let mut file = File::create_new(path)?;
     let mut header = Vec::with_capacity(HEADER);
     header.extend_from_slice(MAGIC);
@@ -80,26 +81,25 @@ fn write_file(path: &Path, data: &[u8]) -> io::Result<u64> {
     header.extend_from_slice(&crc32c::crc32c(&header).to_le_bytes());
     file.write_all(&header)?;
     let mut written = HEADER as u64;
-    let mut out =
-        vec![0; FRAME_HEADER + lz4_flex::block::get_maximum_output_size(FRAME.min(data.len()))];
+    let room = if compress { FRAME.min(data.len()) } else { 0 };
+    let mut packed = vec![0; lz4_flex::block::get_maximum_output_size(room)];
     for raw in data.chunks(FRAME) {
-        let packed = lz4_flex::block::compress_into(raw, &mut out[FRAME_HEADER..])
-            .map_err(|e| io::Error::new(ErrorKind::InvalidInput, e))?;
-        let stored = if packed < raw.len() {
-            packed
-        } else {
-            out[FRAME_HEADER..FRAME_HEADER + raw.len()].copy_from_slice(raw);
-            raw.len()
-        };
-        out[..4].copy_from_slice(&(raw.len() as u32).to_le_bytes());
-        out[4..8].copy_from_slice(&(stored as u32).to_le_bytes());
-        let crc = crc32c::crc32c_append(
-            crc32c::crc32c(&out[..8]),
-            &out[FRAME_HEADER..FRAME_HEADER + stored],
-        );
-        out[8..12].copy_from_slice(&crc.to_le_bytes());
-        file.write_all(&out[..FRAME_HEADER + stored])?;
-        written += (FRAME_HEADER + stored) as u64;
+        let mut payload = raw;
+        if compress {
+            let n = lz4_flex::block::compress_into(raw, &mut packed)
+                .map_err(|e| io::Error::new(ErrorKind::InvalidInput, e))?;
+            if n < raw.len() {
+                payload = &packed[..n];
+            }
+        }
+        let mut head = [0; FRAME_HEADER];
+        head[..4].copy_from_slice(&(raw.len() as u32).to_le_bytes());
+        head[4..8].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&head[..8]), payload);
+        head[8..].copy_from_slice(&crc.to_le_bytes());
+        file.write_all(&head)?;
+        file.write_all(payload)?;
+        written += (FRAME_HEADER + payload.len()) as u64;
     }
     Ok(written)
 }
@@ -187,12 +187,14 @@ mod tests {
         let noise: Vec<u8> =
             (0..700_000u64).map(|i| (crate::HashSeed::new(i).hash(&i) >> 56) as u8).collect();
         for data in [Vec::new(), b"x".to_vec(), vec![7; 1 << 20], noise] {
-            let file = BlockFile::write(ID, fresh(), &data).unwrap();
-            assert_eq!(fs::metadata(file.path()).unwrap().len(), file.bytes());
-            assert_eq!(file.read().unwrap(), data);
-            let path = file.path().to_owned();
-            drop(file);
-            assert!(!path.exists());
+            for compress in [false, true] {
+                let file = BlockFile::write(ID, fresh(), &data, compress).unwrap();
+                assert_eq!(fs::metadata(file.path()).unwrap().len(), file.bytes());
+                assert_eq!(file.read().unwrap(), data);
+                let path = file.path().to_owned();
+                drop(file);
+                assert!(!path.exists());
+            }
         }
     }
 
@@ -201,7 +203,7 @@ mod tests {
         #[test]
         fn any_changed_byte_and_any_cut_is_corruption(at in 0usize..10_000, bit in 0u8..8, cut: bool) {
             let data: Vec<u8> = (0..9_000u32).flat_map(|i| i.to_le_bytes()).collect();
-            let file = BlockFile::write(ID, fresh(), &data).unwrap();
+            let file = BlockFile::write(ID, fresh(), &data, false).unwrap();
             let mut bytes = fs::read(file.path()).unwrap();
             let at = at % bytes.len();
             if cut { bytes.truncate(at) } else { bytes[at] ^= 1 << bit }

@@ -132,7 +132,8 @@ impl Context {
     }
 
     fn bare(conf: Conf, threads: usize, seed: HashSeed, executor: bool, bytes: bool) -> Context {
-        let blocks = BlockStore::new(conf.block_store_memory, conf.local_dir.clone());
+        let make = if conf.compress_blocks { BlockStore::compressed } else { BlockStore::new };
+        let blocks = make(conf.block_store_memory, conf.local_dir.clone());
         let parallelism = conf.default_parallelism.unwrap_or(threads);
         Context(Arc::new(Inner {
             conf,

@@ -40,6 +40,7 @@ pub struct BlockStore {
     index: Mutex<Index>,
     changed: Condvar,
     folder: Folder,
+    compress: bool,
 }
 
 /// What a receiver's blocks may take up; see [`BlockStore::put_within`].
@@ -98,6 +99,18 @@ impl BlockStore {
             index: Mutex::new(Index::default()),
             changed: Condvar::new(),
             folder: Folder::new(local_dir),
+            compress: false,
+        })
+    }
+
+    /// [`BlockStore::new`] whose files are compressed (lz4).
+    pub fn compressed(limit: usize, local_dir: Option<PathBuf>) -> Arc<BlockStore> {
+        Arc::new(BlockStore {
+            limit,
+            index: Mutex::new(Index::default()),
+            changed: Condvar::new(),
+            folder: Folder::new(local_dir),
+            compress: true,
         })
     }
 
@@ -220,7 +233,7 @@ impl BlockStore {
 
     fn write(&self, id: BlockId, data: &[u8]) -> Result<Arc<BlockFile>, BlockError> {
         let path = self.folder.new_file(id)?;
-        BlockFile::write(id, path, data)
+        BlockFile::write(id, path, data, self.compress)
     }
 }
 

@@ -1,0 +1,56 @@
+//! Long runs: each does one thing for a minute or so, prints its figures, and fails when one is beyond its
+//! limit. `cargo xtask long` builds and starts them.
+
+// They measure how long things take; the clock of the product isn't for them.
+#![allow(clippy::disallowed_methods)]
+
+mod collisions;
+mod ctrl_c;
+mod detach;
+mod figures;
+mod interval;
+mod multiset;
+mod pinned;
+mod process;
+mod server;
+mod slow_output;
+mod starts;
+
+use std::process::ExitCode;
+
+type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args[..] {
+        ["interval"] => interval::run(60),
+        ["interval", secs] => number(secs).and_then(interval::run),
+        ["slow-output"] => slow_output::run(60),
+        ["slow-output", secs] => number(secs).and_then(slow_output::run),
+        ["pinned"] => pinned::run(10_000),
+        ["pinned", blocks] => number(blocks).and_then(pinned::run),
+        ["detach"] => detach::run(),
+        ["starts"] => starts::run(1_000),
+        ["starts", times] => number(times).and_then(starts::run),
+        ["collisions"] => collisions::run(),
+        ["ctrl-c", brooklet] => ctrl_c::run(brooklet),
+        ["multiset", brooklet, folder] => multiset::run(brooklet, folder, 10_000_000),
+        ["multiset", brooklet, folder, n] => {
+            number(n).and_then(|n| multiset::run(brooklet, folder, n))
+        }
+        ["serve"] => server::serve(),
+        _ => Err("no such run: see `cargo xtask long`".into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("FAILED: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn number(text: &str) -> Result<u64> {
+    text.parse().map_err(|_| format!("`{text}` is no number").into())
+}
