@@ -106,9 +106,9 @@ impl Output {
             let words: u64 = counts.iter().map(|(_, n)| n).sum();
             writeln!(
                 out,
-                "batch {} at {} ms: {} records, {words} words, {} distinct",
+                "batch {} at {}: {} records, {words} words, {} distinct",
                 batch.number,
-                batch.time.millis(),
+                time_of_day(batch.time),
                 batch.records,
                 counts.len()
             )?;
@@ -135,6 +135,13 @@ fn as_map<S: Serializer>(counts: &[(Str, u64)], s: S) -> Result<S::Ok, S::Error>
     s.collect_map(counts.iter().map(|(word, n)| (&**word, n)))
 }
 
+/// As `14:03:07 UTC`, with milliseconds where there are some.
+fn time_of_day(t: Time) -> String {
+    let (ms, s) = (t.millis() % 1_000, t.millis() / 1_000);
+    let fraction = if ms == 0 { String::new() } else { format!(".{ms:03}") };
+    format!("{:02}:{:02}:{:02}{fraction} UTC", s / 3_600 % 24, s / 60 % 60, s % 60)
+}
+
 fn milliseconds(d: Duration) -> f64 {
     d.as_micros() as f64 / 1e3
 }
@@ -148,4 +155,15 @@ fn status(b: &Batch) -> String {
         b.processing.as_secs_f64() * 1e3,
         b.delay.as_secs_f64() * 1e3
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_see_the_time_of_day() {
+        assert_eq!(time_of_day(Time::from_millis(1_795_272_019_000)), "14:40:19 UTC");
+        assert_eq!(time_of_day(Time::from_millis(86_400_045)), "00:00:00.045 UTC");
+    }
 }

@@ -1,11 +1,13 @@
 //! The `brooklet` program as its users see it: output, exit codes, signals.
 
-#![allow(clippy::unwrap_used)]
+// A test times how long the program takes; the clock of the product isn't for that.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -133,6 +135,46 @@ fn an_interrupt_ends_the_run_with_everything_counted() {
     out.extend(rest);
     assert_eq!(code, Some(0), "{err:?}");
     assert_feed_equals(&out, &err);
+}
+
+#[test]
+fn a_second_interrupt_ends_at_once_with_code_130() {
+    // The first one waits for the end of a batch, which is far away.
+    let mut program = spawn(&["word-count", "--batch-interval", "60s"]);
+    let mut err = program.err.take().unwrap();
+    let mut wait_for = |start| while !err.next().unwrap().unwrap().starts_with(start) {};
+    wait_for("counting ");
+    program.interrupt();
+    wait_for("ending ");
+    program.interrupt();
+    let second = Instant::now();
+    assert_eq!(program.child.wait().unwrap().code(), Some(130));
+    assert!(second.elapsed() < Duration::from_secs(5), "{:?}", second.elapsed());
+}
+
+#[test]
+fn lines_typed_into_a_server_are_counted_as_they_come() {
+    let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let source = format!("socket://{}", server.local_addr().unwrap());
+    let args = ["word-count", "--source", &source, "--json", "--batch-interval", "20ms"];
+    let mut program = spawn(&args);
+    // The first connection only looks whether somebody listens.
+    assert_eq!(server.accept().unwrap().0.read(&mut [0]).unwrap(), 0);
+    let mut client = server.accept().unwrap().0;
+    let typed = "千里之行 始于足下\n\nthe brook  the sea\n";
+    let mut out = Vec::new();
+    // Cut within characters and lines; the counts of each line come before the next is typed.
+    for (i, line) in typed.split_inclusive('\n').enumerate() {
+        line.as_bytes().chunks(4).for_each(|piece| client.write_all(piece).unwrap());
+        while sums(&out).0 < i as u64 + 1 {
+            out.push(program.out.next().expect("ended before the line was counted").unwrap());
+        }
+    }
+    program.interrupt();
+    let (rest, err, code) = program.end();
+    out.extend(rest);
+    assert_eq!(code, Some(0), "{err:?}");
+    assert_eq!(sums(&out), (3, count(typed)));
 }
 
 #[test]

@@ -139,12 +139,12 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A word of up to 15 bytes with its length on top, or a longer one by its place in the text.
+/// A word of up to 15 bytes with its length in the top byte.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 struct Word(u128);
 
 impl Word {
-    /// How `[0; 15]` with a length of 15 can't look like: marks a free slot.
+    /// Marks a free slot: no word has that length.
     const FREE: u128 = u128::MAX;
 
     #[inline(always)]

@@ -298,6 +298,17 @@ impl Inner {
         }
     }
 
+    /// A job of `key` is over: its action needn't be found any more. An action of a plain RDD is never run
+    /// under the same name again; one of a batch may be, by a retry, and must not count twice.
+    pub(crate) fn job_done(&self, key: &StageKey) {
+        if !self.executor {
+            self.bodies.get().remove(key);
+        }
+        if key.op.graph == 0 {
+            self.accumulators.forget(|k| k == key);
+        }
+    }
+
     /// Numbers the graphs in creation order: equal in every process.
     pub(crate) fn next_graph(&self) -> u32 {
         self.next_graph.fetch_add(1, Relaxed)

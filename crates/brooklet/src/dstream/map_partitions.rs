@@ -29,7 +29,10 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
         f: F,
     ) -> DStream<
         I::Item,
-        MapPartitions<N, impl Fn(usize, PartitionIter<T>) -> I + Send + Sync + 'static>,
+        MapPartitions<
+            N,
+            impl Fn(usize, PartitionIter<T>) -> I + Send + Sync + 'static + use<T, N, I, F>,
+        >,
     >
     where
         I: IntoIterator + 'static,

@@ -87,18 +87,21 @@ impl<T> Default for Memo<T> {
 }
 
 impl<T: 'static> Memo<T> {
-    /// The memoised lineage of `t`, made by `make` when there is none. `make` reaches upstream nodes and so
-    /// isn't called under the lock; of two makers the first one's lineage stays.
+    /// The memoised lineage of `t`, made by `make` when there is none. `make` reaches upstream nodes, never
+    /// downstream ones, so holding the lock can't dead-lock; without it, two job threads would make two
+    /// lineages of one name.
     pub(crate) fn get(
         &self,
         t: Time,
         make: impl FnOnce() -> Result<Option<Erased<T>>>,
     ) -> Result<Option<Erased<T>>> {
-        if let Some(p) = self.0.get().get(&t) {
+        let mut memo = self.0.get();
+        if let Some(p) = memo.get(&t) {
             return Ok(p.clone());
         }
         let p = make()?;
-        Ok(self.0.get().entry(t).or_insert(p).clone())
+        memo.insert(t, p.clone());
+        Ok(p)
     }
 
     /// What is there, without making it.

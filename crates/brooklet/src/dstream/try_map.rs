@@ -85,7 +85,13 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
     pub fn try_map<U: Data, E: Into<BoxError> + 'static, F>(
         &self,
         f: F,
-    ) -> DStream<U, TryFlatMap<N, impl Fn(T) -> Result<Option<U>, E> + Send + Sync + 'static>>
+    ) -> DStream<
+        U,
+        TryFlatMap<
+            N,
+            impl Fn(T) -> Result<Option<U>, E> + Send + Sync + 'static + use<T, N, U, E, F>,
+        >,
+    >
     where
         F: Fn(T) -> Result<U, E> + Send + Sync + 'static,
     {
@@ -108,7 +114,13 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
         &self,
         on: OnError,
         f: F,
-    ) -> DStream<U, TryFlatMap<N, impl Fn(T) -> Result<Option<U>, E> + Send + Sync + 'static>>
+    ) -> DStream<
+        U,
+        TryFlatMap<
+            N,
+            impl Fn(T) -> Result<Option<U>, E> + Send + Sync + 'static + use<T, N, U, E, F>,
+        >,
+    >
     where
         F: Fn(T) -> Result<U, E> + Send + Sync + 'static,
     {
@@ -121,7 +133,10 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
         &self,
         on: OnError,
         f: F,
-    ) -> DStream<T, TryFlatMap<N, impl Fn(T) -> Result<Option<T>, E> + Send + Sync + 'static>>
+    ) -> DStream<
+        T,
+        TryFlatMap<N, impl Fn(T) -> Result<Option<T>, E> + Send + Sync + 'static + use<T, N, E, F>>,
+    >
     where
         F: Fn(&T) -> Result<bool, E> + Send + Sync + 'static,
     {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
 use super::{
-    Engine, Env, JobError, JobHandle, JobId, JobOutput, JobSpec, Pool, Role, StageKey, TaskBody,
+    Engine, Env, JobEnd, JobError, JobHandle, JobId, JobOutput, JobSpec, Pool, Role, StageKey, TaskBody,
     TaskError, TaskOutput, TaskRef, run_task,
 };
 use crate::Time;
@@ -82,16 +82,26 @@ fn keeps(role: Role) -> bool {
 }
 
 impl Local {
-    fn run(&self, spec: JobSpec) -> Result<JobOutput, JobError> {
+    fn run(&self, spec: JobSpec) -> JobEnd {
         let stop = Arc::new(AtomicBool::new(false));
         self.running.get().push((spec.id, stop.clone()));
-        let r = self.run_stages(&spec, &stop);
+        let mut output = JobOutput::default();
+        let error = self.run_stages(&spec, &stop, &mut output).err();
         self.running.get().retain(|(_, s)| !Arc::ptr_eq(s, &stop));
-        r
+        if error.is_some() {
+            // What was published stays and won't be run again: it counts now. The rest never happened.
+            output.results.clear();
+            output.accs.retain(|(stage, ..)| keeps(stage.role));
+        }
+        JobEnd { output, error }
     }
 
-    fn run_stages(&self, spec: &JobSpec, stop: &Arc<AtomicBool>) -> Result<JobOutput, JobError> {
-        let mut out = JobOutput::default();
+    fn run_stages(
+        &self,
+        spec: &JobSpec,
+        stop: &Arc<AtomicBool>,
+        out: &mut JobOutput,
+    ) -> Result<(), JobError> {
         let mut level = vec![0u32; spec.stages.len()];
         for (i, s) in spec.stages.iter().enumerate() {
             level[i] = s.parents.iter().map(|p| level[*p as usize] + 1).max().unwrap_or(0);
@@ -99,9 +109,9 @@ impl Local {
         let last = level.iter().copied().max().unwrap_or(0);
         for l in 0..=last {
             let stages: Vec<usize> = (0..spec.stages.len()).filter(|i| level[*i] == l).collect();
-            self.run_wave(spec, &stages, stop, &mut out)?;
+            self.run_wave(spec, &stages, stop, out)?;
         }
-        Ok(out)
+        Ok(())
     }
 
     fn run_wave(

@@ -61,20 +61,27 @@ pub enum JobError {
     Cancelled,
 }
 
+/// How a job ended. A failed job too may have left outputs of finished stages that a later job uses; their
+/// accumulator updates are in `output`, so that they count once.
+#[derive(Debug, Default)]
+pub struct JobEnd {
+    /// Results, counts and accumulator updates.
+    pub output: JobOutput,
+    /// Why there is no result.
+    pub error: Option<JobError>,
+}
+
 /// A submitted job.
-pub struct JobHandle(Box<dyn FnOnce() -> Result<JobOutput, JobError> + Send>);
+pub struct JobHandle(Box<dyn FnOnce() -> JobEnd + Send>);
 
 impl JobHandle {
     /// A handle whose `wait` runs `f`.
-    pub fn new(f: impl FnOnce() -> Result<JobOutput, JobError> + Send + 'static) -> JobHandle {
+    pub fn new(f: impl FnOnce() -> JobEnd + Send + 'static) -> JobHandle {
         JobHandle(Box::new(f))
     }
 
     /// Waits for the end of the job. On a local engine the calling thread takes part in the work.
-    ///
-    /// # Errors
-    /// [`JobError`].
-    pub fn wait(self) -> Result<JobOutput, JobError> {
+    pub fn wait(self) -> JobEnd {
         (self.0)()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{JobError, JobId, JobSpec, Payload, Stage, Task, TaskBody};
+use super::{JobEnd, JobError, JobId, JobOutput, JobSpec, Payload, Stage, Task, TaskBody};
 use crate::context::Inner;
 use crate::{Error, Result, conf::defaults};
 
@@ -37,24 +37,28 @@ pub(crate) fn run_job(
             ctx.complete_for_remote(&mut spec)?;
         }
         attempt += 1;
-        match engine.submit(spec).wait() {
-            Ok(out) => break out,
-            Err(JobError::Lost { stage, partition }) if attempt < defaults::STAGE_MAX_ATTEMPTS => {
-                tracing::warn!(%stage, partition, "output of a stage is gone, computing it again");
-            }
-            Err(JobError::Lost { stage, partition }) => {
+        let JobEnd { output, error } = engine.submit(spec).wait();
+        ctx.stats.add(&output);
+        let JobOutput { results, accs, .. } = output;
+        ctx.accumulators.apply(accs)?;
+        match error {
+            None => break Ok(results),
+            Some(JobError::Lost { stage, partition }) => {
+                if attempt < defaults::STAGE_MAX_ATTEMPTS {
+                    tracing::warn!(%stage, partition, "output of a stage is gone, making it again");
+                    continue;
+                }
                 let cause = super::TaskError::Lost { stage, partition };
-                return Err(Error::TaskFailed { attempts: attempt, cause });
+                break Err(Error::TaskFailed { attempts: attempt, cause });
             }
-            Err(JobError::Failed { attempts, last }) => {
-                return Err(Error::TaskFailed { attempts, cause: last });
+            Some(JobError::Failed { attempts, last }) => {
+                break Err(Error::TaskFailed { attempts, cause: last });
             }
-            Err(JobError::Cancelled) => return Err(Error::Cancelled),
+            Some(JobError::Cancelled) => break Err(Error::Cancelled),
         }
     };
-    ctx.stats.add(&out);
-    ctx.accumulators.apply(out.accs)?;
-    Ok(out.results)
+    ctx.job_done(&key);
+    out
 }
 
 /// Adds the stage of `body` after the stages it needs. Returns its index, or nothing when all of its

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Engine, JobError, JobHandle, JobId, JobOutput, JobSpec, Payload, Role, StageKey, TaskError,
+    Engine, JobEnd, JobError, JobHandle, JobId, JobOutput, JobSpec, Payload, Role, StageKey, TaskError,
     TaskOutput, TaskRef, run_task,
 };
 use crate::Time;
@@ -205,7 +205,10 @@ impl Remote {
 impl Engine for RemoteEngine {
     fn submit(&self, spec: JobSpec) -> JobHandle {
         let remote = self.0.clone();
-        JobHandle::new(move || remote.run(spec))
+        JobHandle::new(move || match remote.run(spec) {
+            Ok(output) => JobEnd { output, error: None },
+            Err(e) => JobEnd { output: JobOutput::default(), error: Some(e) },
+        })
     }
 
     fn cancel(&self, which: &dyn Fn(&JobId) -> bool) {

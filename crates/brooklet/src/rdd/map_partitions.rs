@@ -61,7 +61,10 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
         f: F,
     ) -> Rdd<
         I::Item,
-        MapPartitionsPipe<P, impl Fn(usize, PartitionIter<T>) -> I + Send + Sync + 'static>,
+        MapPartitionsPipe<
+            P,
+            impl Fn(usize, PartitionIter<T>) -> I + Send + Sync + 'static + use<T, P, I, F>,
+        >,
     >
     where
         I: IntoIterator + 'static,

@@ -133,7 +133,13 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     pub fn try_map<U: Data, E: Into<BoxError> + 'static, F>(
         &self,
         f: F,
-    ) -> Rdd<U, TryFlatMapPipe<P, impl Fn(T) -> Result<Option<U>, E> + Send + Sync + 'static>>
+    ) -> Rdd<
+        U,
+        TryFlatMapPipe<
+            P,
+            impl Fn(T) -> Result<Option<U>, E> + Send + Sync + 'static + use<T, P, U, E, F>,
+        >,
+    >
     where
         F: Fn(T) -> Result<U, E> + Send + Sync + 'static,
     {

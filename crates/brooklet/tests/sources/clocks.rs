@@ -75,16 +75,11 @@ fn overload(conf: Conf) -> (Collector<u64>, StreamingContext) {
         }
     }
     let m = ssc.metrics().unwrap();
-    let full = ssc.context().conf().clone();
-    if format!("{full:?}").contains("Fail") {
-        let failed = || ssc.await_termination_or_timeout(millis(0)).is_err();
-        until("failure or rest", || failed() || m.snapshot().unprocessed_batches == 10);
-    } else {
-        until("late ticks", || {
-            let m = m.snapshot();
-            m.waiting_ticks > 0 || m.unprocessed_batches == 10
-        });
-    }
+    let failed = || ssc.await_termination_or_timeout(millis(0)).is_err();
+    until("a full queue, or room for all", || {
+        let m = m.snapshot();
+        m.waiting_ticks > 0 || m.unprocessed_batches == 10 || failed()
+    });
     gate.open();
     (seen, ssc)
 }

@@ -159,7 +159,9 @@ fn a_users_partitioner_decides_where_a_key_goes() {
     let out = run_sorted(batches(), |s| {
         s.map(|x| (x % 7, x))
             .reduce_by_key_with(|a, b| a + b, ByRest)
-            .map_partitions_with_index(|i, kv| kv.map(move |(k, _)| (k, i as u64)).collect::<Vec<_>>())
+            .map_partitions_with_index(|i, kv| {
+                kv.map(move |(k, _)| (k, i as u64)).collect::<Vec<_>>()
+            })
             .boxed()
     });
     for (batch, out) in batches().iter().zip(out) {
@@ -171,10 +173,7 @@ fn a_users_partitioner_decides_where_a_key_goes() {
 
 #[test]
 fn group_by_key_keeps_the_values_of_a_key_in_record_order() {
-    same(
-        |s| s.map(|x| (x % 7, x)).group_by_key(),
-        |b| groups(pairs(b)).into_iter().collect(),
-    );
+    same(|s| s.map(|x| (x % 7, x)).group_by_key(), |b| groups(pairs(b)).into_iter().collect());
 }
 
 #[test]
@@ -217,9 +216,10 @@ fn join_pairs_all_values_and_cogroup_shows_both_sides() {
 #[test]
 fn count_and_reduce_give_one_record_a_batch() {
     exactly(|s| s.count(), |b| vec![b.len() as u64]);
-    exactly(|s| s.filter(|x| *x > 5).count(), |b| {
-        vec![b.iter().filter(|x| **x > 5).count() as u64]
-    });
+    exactly(
+        |s| s.filter(|x| *x > 5).count(),
+        |b| vec![b.iter().filter(|x| **x > 5).count() as u64],
+    );
     exactly(|s| s.reduce(|a, b| a.max(b)), |b| b.iter().copied().max().into_iter().collect());
 }
 
@@ -407,13 +407,8 @@ fn answers_of(batches: &[Parts]) -> Answers {
 }
 
 fn answers_on(engine: TestEngine, parts: usize, batches: &[Parts]) -> Answers {
-    let (s1, s2, s3, s4, s5) = (
-        Collector::new(),
-        Collector::new(),
-        Collector::new(),
-        Collector::new(),
-        Collector::new(),
-    );
+    let (s1, s2, s3, s4, s5) =
+        (Collector::new(), Collector::new(), Collector::new(), Collector::new(), Collector::new());
     let conf = conf().default_parallelism(parts);
     let mut driver = driver::<(i64, i64)>(engine, conf, |_, s| {
         let (c1, c2, c3, c4, c5) = (s1.clone(), s2.clone(), s3.clone(), s4.clone(), s5.clone());

@@ -337,8 +337,7 @@ fn dead_letters_are_a_multiset_of_records_with_errors_under_retry() {
                 if x % 2 == 0 { Ok(x) } else { Err(format!("{x} is odd")) }
             });
             ok.foreach_rdd(move |r, t| g.take(r, t));
-            err.map(|l: DeadLetter<i64>| (l.record, l.error))
-                .foreach_rdd(move |r, t| d.take(r, t));
+            err.map(|l: DeadLetter<i64>| (l.record, l.error)).foreach_rdd(move |r, t| d.take(r, t));
         });
         d.input().push([9, 1, 1, 2, 2, 3]);
         d.batch().unwrap();
@@ -475,7 +474,7 @@ impl Receiver for OnStop {
     type Item = u64;
     fn run(&mut self, out: &mut Store<u64>) -> Result<(), BoxError> {
         if let Some(gate) = self.0.take() {
-            out.on_stop(move || drop(gate.send(())));
+            out.on_stop(move || gate.send(()).unwrap_or_default());
         }
         while out.sleep(millis(1_000)) {}
         Ok(())

@@ -151,7 +151,10 @@ fn a_persisted_partition_is_computed_once_and_a_lost_one_again() {
         let want: Vec<i64> = (1..=9).flat_map(|x| [x; 3]).collect();
         assert_eq!(seen.sorted(), want, "{level}");
         assert_eq!(mapped.load(SeqCst), 13, "{level}");
-        assert_eq!((0..3).map(|p| faults::lose_persisted(d.context().context(), p)).sum::<usize>(), 0);
+        assert_eq!(
+            (0..3).map(|p| faults::lose_persisted(d.context().context(), p)).sum::<usize>(),
+            0
+        );
     }
 }
 
@@ -362,10 +365,8 @@ fn actions_inside_transform_are_replayed_with_the_recorded_results() {
         rests.dedup();
         let (n, first) = (rests.len() as u64, rests.first().copied().unwrap_or(-1));
         let times = if n > 2 { 2 } else { 1 };
-        let want: Vec<_> = b
-            .iter()
-            .flat_map(|x| vec![(*x, n, first, 1_000 * (i as u64 + 1)); times])
-            .collect();
+        let want: Vec<_> =
+            b.iter().flat_map(|x| vec![(*x, n, first, 1_000 * (i as u64 + 1)); times]).collect();
         assert_eq!(out, sorted(want));
     }
 }
@@ -411,51 +412,48 @@ fn capture_free_chains_made_in_foreach_rdd_run_on_other_processes() {
     }
 }
 
+const CAPTURING: u32 = line!() + 3;
+fn capturing(r: &Rdd<i64>) -> Result<u64, Error> {
+    let n = r.num_partitions() as i64;
+    r.map(move |x| x + n).count()
+}
+
+const REDUCING: u32 = line!() + 2;
+fn reducing(r: &Rdd<i64>) -> Result<u64, Error> {
+    r.map(|x| (x % 2, x)).reduce_by_key(|a, b| a + b).count()
+}
+
+const BOXING: u32 = line!() + 2;
+fn boxing(r: &Rdd<i64>) -> Result<u64, Error> {
+    r.map(|x| x + 1).boxed().count()
+}
+
+const GROUPING: u32 = line!() + 2;
+fn grouping(r: &Rdd<i64>) -> Result<u64, Error> {
+    r.map(|x| (x % 2, x)).group_by_key().map(|x| x).count()
+}
+
 #[test]
 fn what_foreach_rdd_cannot_send_is_refused_before_a_task_runs() {
-    type Make = fn(Rdd<i64>) -> Result<u64, Error>;
-    let first = line!();
+    type Make = fn(&Rdd<i64>) -> Result<u64, Error>;
     let cases: [(Make, &str, u32, &str); 4] = [
-        (
-            |r| {
-                let n = r.num_partitions() as i64;
-                r.map(move |x| x + n).count()
-            },
-            "`map`",
-            5,
-            "captures 8 bytes",
-        ),
-        (
-            |r| r.map(|x| (x % 2, x)).reduce_by_key(|a, b| a + b).count(),
-            "`reduce_by_key`",
-            12,
-            "makes a stage",
-        ),
-        (
-            |r| r.map(|x| x + 1).boxed().count(), //
-            "`count`",
-            18,
-            "was boxed",
-        ),
-        (
-            |r| r.map(|x| (x % 2, x)).group_by_key().map(|x| x).count(),
-            "`group_by_key`",
-            24,
-            "makes a stage",
-        ),
+        (capturing, "`map`", CAPTURING, "captures 8 bytes"),
+        (reducing, "`reduce_by_key`", REDUCING, "makes a stage"),
+        (boxing, "`count`", BOXING, "was boxed"),
+        (grouping, "`group_by_key`", GROUPING, "makes a stage"),
     ];
     for (make, op, line, what) in cases {
         let mapped = Arc::new(AtomicU64::new(0));
         let mut d = driver::<i64>(TestEngine::Loopback, conf(), |_, s| {
             let m = mapped.clone();
             s.map(move |x| (m.fetch_add(1, SeqCst), x).1)
-                .foreach_rdd(move |r, _| make(r).map(drop));
+                .foreach_rdd(move |r, _| make(&r).map(drop));
         });
         d.input().push([1, 2, 3]);
         let e = d.batch().unwrap_err();
         assert!(matches!(e.root(), Error::NotShippable(_)), "{e:?}");
         let text = e.to_string();
-        let place = format!("{op} ({}:{}:", file!(), first + line);
+        let place = format!("{op} ({}:{line}:", file!());
         assert!(text.contains(&place) && text.contains(what), "{text}\nwanted {place}, {what}");
         assert_eq!((mapped.load(SeqCst), d.work_done()), (0, (0, 0, 0)));
     }

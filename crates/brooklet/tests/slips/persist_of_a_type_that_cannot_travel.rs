@@ -1,0 +1,14 @@
+use brooklet::prelude::*;
+
+#[derive(Clone)]
+struct Visit {
+    page: String,
+}
+
+fn program(numbers: &DStream<i64>) {
+    numbers.map(|n| Visit { page: n.to_string() }).cache().count().print();
+}
+
+fn main() {
+    let _ = program;
+}
