@@ -37,8 +37,12 @@ pub trait StreamingListener: Send + 'static {
 
 /// A listener made of a closure that is called with each completed batch.
 ///
-/// ```ignore
-/// ssc.add_streaming_listener(listener::batch_completed(|b| println!("{:?}", b.total_delay())));
+/// ```
+/// use brooklet::prelude::*;
+/// use brooklet::scheduler::listener::batch_completed;
+/// let ssc = StreamingContext::new(Conf::new("doc"), seconds(1))?;
+/// ssc.add_listener(batch_completed(|b| println!("{} took {:?}", b.batch_time, b.total_delay())));
+/// # Ok::<(), brooklet::Error>(())
 /// ```
 pub fn batch_completed(f: impl FnMut(&BatchInfo) + Send + 'static) -> impl StreamingListener {
     BatchCompletedFn(f)

@@ -2,7 +2,6 @@
 //! here only end a test that hangs.
 
 mod failures;
-mod latency;
 mod order;
 mod policies;
 mod queue;
