@@ -72,7 +72,8 @@ impl Drop for BlockFile {
     }
 }
 
-fn write_file(path: &Path, data: &[u8], compress: bool) -> io::Result<u64> {
+/// Writes `data` to a new file, which must not be there. Returns the file's size.
+pub(crate) fn write_file(path: &Path, data: &[u8], compress: bool) -> io::Result<u64> {
     let mut file = File::create_new(path)?;
     let mut header = Vec::with_capacity(HEADER);
     header.extend_from_slice(MAGIC);
@@ -114,7 +115,8 @@ fn number(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(four)
 }
 
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+/// What [`write_file`] wrote; `InvalidData` or `UnexpectedEof` when it isn't whole.
+pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let on_disk = file.metadata()?.len();
     let mut header = [0; HEADER];

@@ -31,6 +31,7 @@ pub use store::{BlockStore, BlockStoreMetrics, Quota, Stored};
 pub use text::TextLines;
 pub use values::Values;
 
+pub(crate) use file::{read_file, write_file};
 pub(crate) use values::heap_of;
 
 /// Brings the encoded form of a block back as a typed block. Kept with every stored block.

@@ -201,6 +201,13 @@ impl Context {
         Rdd::new(self, Arc::new(pipe), origin)
     }
 
+    /// Asks all running jobs to stop at their next chunk; their actions return [`Error::Cancelled`].
+    pub fn cancel_all_jobs(&self) {
+        if let Ok(e) = self.0.engine() {
+            e.cancel(&|_| true);
+        }
+    }
+
     /// A read-only value for all tasks, sent once to every process.
     ///
     /// # Errors

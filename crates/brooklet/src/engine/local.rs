@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
 use super::{
-    Engine, Env, JobEnd, JobError, JobHandle, JobId, JobOutput, JobSpec, Pool, Role, StageKey, TaskBody,
-    TaskError, TaskOutput, TaskRef, run_task,
+    Engine, Env, JobEnd, JobError, JobHandle, JobId, JobOutput, JobSpec, Pool, Role, StageKey,
+    TaskBody, TaskError, TaskOutput, TaskRef, run_task,
 };
 use crate::Time;
 use crate::context::Inner;
@@ -51,6 +51,12 @@ impl Wave {
         let (body, task, publish, width) = &self.tasks[i];
         let mut task = *task;
         let outcome = loop {
+            tracing::trace!(
+                partition = task.partition,
+                attempt = task.run,
+                "task of {}",
+                task.stage
+            );
             match run_task(&**body, task, &self.env, &self.stop) {
                 Ok(mut out) => {
                     if *publish {
@@ -127,6 +133,7 @@ impl Local {
             let s = &spec.stages[i];
             let body = self.body(&s.key)?;
             records = records.saturating_add(self.input_records(&*body));
+            tracing::debug!(tasks = s.tasks.len(), width = s.width, "stage {}", s.key);
             for t in &s.tasks {
                 let task = TaskRef { stage: s.key, run: 0, partition: t.partition };
                 tasks.push((body.clone(), task, keeps(s.key.role), s.width));

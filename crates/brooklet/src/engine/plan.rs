@@ -37,6 +37,12 @@ pub(crate) fn run_job(
             ctx.complete_for_remote(&mut spec)?;
         }
         attempt += 1;
+        tracing::debug!(
+            batch = key.batch.millis(),
+            stages = spec.stages.len(),
+            attempt,
+            "job {key}"
+        );
         let JobEnd { output, error } = engine.submit(spec).wait();
         ctx.stats.add(&output);
         let JobOutput { results, accs, .. } = output;

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Engine, JobEnd, JobError, JobHandle, JobId, JobOutput, JobSpec, Payload, Role, StageKey, TaskError,
-    TaskOutput, TaskRef, run_task,
+    Engine, JobEnd, JobError, JobHandle, JobId, JobOutput, JobSpec, Payload, Role, StageKey,
+    TaskError, TaskOutput, TaskRef, run_task,
 };
 use crate::Time;
 use crate::context::Context;

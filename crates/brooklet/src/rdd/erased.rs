@@ -21,6 +21,8 @@ pub trait DynPipe<T>: Send + Sync {
     fn dyn_known_len(&self, cx: &TaskCx<'_>, part: usize) -> Result<Option<u64>, TaskError>;
     /// See [`Pipe::input_records`].
     fn dyn_input_records(&self) -> usize;
+    /// See [`Pipe::unpersist`].
+    fn dyn_unpersist(&self) -> bool;
     /// See [`Pipe::captures`].
     fn dyn_captures(&self, out: &mut Vec<Captured>);
     /// Whether this is the RDD that a `foreach_rdd` closure gets: every process of the program can make
@@ -53,6 +55,9 @@ impl<P: Pipe> DynPipe<P::Out> for P {
     }
     fn dyn_input_records(&self) -> usize {
         self.input_records()
+    }
+    fn dyn_unpersist(&self) -> bool {
+        self.unpersist()
     }
     fn dyn_captures(&self, out: &mut Vec<Captured>) {
         self.captures(out);
@@ -96,6 +101,9 @@ impl<T: 'static> DynPipe<T> for Base<T> {
     }
     fn dyn_input_records(&self) -> usize {
         self.0.0.dyn_input_records()
+    }
+    fn dyn_unpersist(&self) -> bool {
+        self.0.0.dyn_unpersist()
     }
     fn dyn_captures(&self, _: &mut Vec<Captured>) {}
     fn is_base(&self) -> bool {
@@ -145,6 +153,9 @@ impl<T: 'static> Pipe for Erased<T> {
     }
     fn input_records(&self) -> usize {
         self.0.dyn_input_records()
+    }
+    fn unpersist(&self) -> bool {
+        self.0.dyn_unpersist()
     }
     fn captures(&self, out: &mut Vec<Captured>) {
         if !self.0.is_base() {

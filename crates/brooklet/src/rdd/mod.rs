@@ -4,6 +4,7 @@
 //! [`gather`]); actions run jobs ([`action`]).
 
 mod action;
+mod checkpoint;
 pub(crate) mod combine;
 mod detach;
 pub(crate) mod erased;

@@ -89,13 +89,19 @@ pub(crate) fn block_id(key: &StageKey, part: usize) -> BlockId {
     BlockId::Rdd { op: (key.op.graph, node), batch: key.batch, partition: part as u32 }
 }
 
-impl<T> Drop for PersistPipe<T> {
-    fn drop(&mut self) {
+impl<T> PersistPipe<T> {
+    fn remove_blocks(&self) {
         if let Some(ctx) = self.ctx.upgrade() {
             for part in 0..self.parent.0.dyn_partitions() {
                 ctx.env.blocks.remove(block_id(&self.key, part));
             }
         }
+    }
+}
+
+impl<T> Drop for PersistPipe<T> {
+    fn drop(&mut self) {
+        self.remove_blocks();
     }
 }
 
@@ -119,6 +125,10 @@ impl<T: Wire> Pipe for PersistPipe<T> {
     }
     fn known_len(&self, cx: &TaskCx<'_>, part: usize) -> Result<Option<u64>, TaskError> {
         Ok(Some(self.read(cx, part)?.items().len() as u64))
+    }
+    fn unpersist(&self) -> bool {
+        self.remove_blocks();
+        true
     }
     fn captures(&self, out: &mut Vec<Captured>) {
         self.parent.captures(out);
@@ -161,5 +171,21 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
         let key = self.origin.next_stage(Role::Persist);
         let pipe = PersistPipe::new(&self.ctx.0, key, self.erased(), level, site);
         Ok(Rdd::new(&self.ctx, Arc::new(Erased::new(Arc::new(pipe))), self.origin.clone()))
+    }
+
+    /// Removes the blocks that [`Rdd::persist`] has kept; the RDD can still be used, and is computed (and
+    /// kept) again then. Changes nothing on an RDD that isn't the direct result of `persist`.
+    ///
+    /// ```
+    /// use brooklet::StorageLevel;
+    /// # let ctx = brooklet::Context::new(brooklet::Conf::new("doc").master("local[2]"))?;
+    /// let r = ctx.parallelize(0..10, 2).persist(StorageLevel::MEMORY_ONLY)?;
+    /// r.count()?;
+    /// assert!(r.unpersist());
+    /// assert_eq!(r.count()?, 10);
+    /// # Ok::<(), brooklet::Error>(())
+    /// ```
+    pub fn unpersist(&self) -> bool {
+        self.pipe.unpersist()
     }
 }

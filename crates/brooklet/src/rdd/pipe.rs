@@ -66,6 +66,11 @@ pub trait Pipe: Send + Sync + 'static {
         usize::MAX
     }
 
+    /// Removes what this pipe itself has persisted. Whether it persists anything.
+    fn unpersist(&self) -> bool {
+        false
+    }
+
     /// For chains built in `foreach_rdd`: which of their closures carry data and so can't be sent to
     /// another process.
     fn captures(&self, _: &mut Vec<Captured>) {}

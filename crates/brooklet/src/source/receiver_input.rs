@@ -149,6 +149,9 @@ impl<T: Wire> DynPipe<T> for BlocksPipe<T> {
     fn dyn_input_records(&self) -> usize {
         self.blocks.iter().map(|b| b.records as usize).sum()
     }
+    fn dyn_unpersist(&self) -> bool {
+        false
+    }
     fn dyn_captures(&self, _: &mut Vec<Captured>) {}
     fn chunks(
         &self,
