@@ -29,7 +29,7 @@ pub use block::StorageLevel;
 pub use conf::{Conf, FailurePolicy, QueuePolicy, defaults};
 pub use context::{Context, ContextState, StreamingContext, StreamingContextBuilder};
 pub use data::{Data, HashSeed, Key, Wire};
-pub use dstream::{DStream, DeadLetter, ErasedNode, GraphRef, IntoRdd, Node, Output};
+pub use dstream::{DStream, DeadLetter, ErasedNode, GraphRef, IntoRdd, Node, Output, WithKey};
 pub use engine::{Accumulate, Accumulator, Broadcast, DoubleSum, LongSum, Site, TaskError};
 pub use error::{BoxError, Error, Result};
 pub use rdd::{Erased, OnError, Outcome, PartitionIter, Partitioner, Partitions, Pipe, Rdd};

@@ -60,4 +60,90 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
         let two = TransformTwo::lineage_only(self, other, site, move |a, b, _| Ok(a.cogroup(&b)));
         both(self, other, site, two)
     }
+
+    /// Each value of this stream with each value of `other` for the key in the same batch, or with
+    /// `None` where `other` has none.
+    ///
+    /// ```
+    /// use brooklet::testing::run_sorted;
+    /// let out = run_sorted([vec![(1, 10), (2, 20)]], |s| {
+    ///     s.left_outer_join(&s.filter(|(k, _)| *k == 1).map(|(k, _)| (k, 'a')))
+    /// });
+    /// assert_eq!(out, [[(1, (10, Some('a'))), (2, (20, None))]]);
+    /// ```
+    ///
+    /// # Panics
+    /// As [`DStream::join`].
+    #[track_caller]
+    pub fn left_outer_join<W: Wire, M: Node<Out = (K, W)>>(
+        &self,
+        other: &DStream<(K, W), M>,
+    ) -> DStream<(K, (V, Option<W>))>
+    where
+        K: Key,
+        V: Wire,
+    {
+        self.same_context(other, "left_outer_join");
+        let site = Site::here("left_outer_join");
+        let two =
+            TransformTwo::lineage_only(self, other, site, |a, b, _| Ok(a.left_outer_join(&b)));
+        both(self, other, site, two)
+    }
+
+    /// Each value of `other` with each value of this stream for the key in the same batch, or with
+    /// `None` where this stream has none.
+    ///
+    /// ```
+    /// use brooklet::testing::run_sorted;
+    /// let out = run_sorted([vec![(1, 10), (2, 20)]], |s| {
+    ///     s.right_outer_join(&s.filter(|(k, _)| *k == 1).map(|(k, _)| (k, 'a')))
+    /// });
+    /// assert_eq!(out, [[(1, (Some(10), 'a'))]]);
+    /// ```
+    ///
+    /// # Panics
+    /// As [`DStream::join`].
+    #[track_caller]
+    pub fn right_outer_join<W: Wire, M: Node<Out = (K, W)>>(
+        &self,
+        other: &DStream<(K, W), M>,
+    ) -> DStream<(K, (Option<V>, W))>
+    where
+        K: Key,
+        V: Wire,
+    {
+        self.same_context(other, "right_outer_join");
+        let site = Site::here("right_outer_join");
+        let two =
+            TransformTwo::lineage_only(self, other, site, |a, b, _| Ok(a.right_outer_join(&b)));
+        both(self, other, site, two)
+    }
+
+    /// Each pair of values of a key in the same batch, with `None` for the stream that has none.
+    ///
+    /// ```
+    /// use brooklet::testing::run_sorted;
+    /// let out = run_sorted([vec![(1, 10), (2, 20)]], |s| {
+    ///     s.full_outer_join(&s.filter(|(k, _)| *k == 1).map(|(k, _)| (k, 'a')))
+    /// });
+    /// assert_eq!(out, [[(1, (Some(10), Some('a'))), (2, (Some(20), None))]]);
+    /// ```
+    ///
+    /// # Panics
+    /// As [`DStream::join`].
+    #[track_caller]
+    pub fn full_outer_join<W: Wire, M: Node<Out = (K, W)>>(
+        &self,
+        other: &DStream<(K, W), M>,
+    ) -> DStream<(K, (Option<V>, Option<W>))>
+    where
+        K: Key,
+        V: Wire,
+    {
+        self.same_context(other, "full_outer_join");
+        let site = Site::here("full_outer_join");
+        let two =
+            TransformTwo::lineage_only(self, other, site, |a, b, _| Ok(a.full_outer_join(&b)));
+        both(self, other, site, two)
+    }
 }

@@ -4,22 +4,27 @@
 //! unites, transforms or persists is a boundary and returns `DStream<T>`.
 
 mod boxed;
+mod combine_by_key;
 mod count;
+mod count_by_value;
 mod filter;
 mod flat_map;
 mod foreach_partition;
 mod foreach_rdd;
+mod glom;
 mod graph;
 mod group_by_key;
 mod join;
 mod map;
 mod map_partitions;
+mod map_values;
 mod node;
 mod output;
 mod persist;
 mod print;
 mod reduce;
 mod reduce_by_key;
+mod repartition;
 mod transform;
 mod try_map;
 mod union;
@@ -30,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use graph::{Graph, InputOperator, Kind, Operator};
+pub use map_values::WithKey;
 pub(crate) use node::{DynNode, Memo};
 pub use node::{ErasedNode, GraphRef, Node};
 pub use output::Output;

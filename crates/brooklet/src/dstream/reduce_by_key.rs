@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{DStream, GraphRef, Kind, LineageNode, Node};
 use crate::data::{Data, Key, Wire};
 use crate::engine::{Role, Site, StageKey};
+use crate::rdd::combine::{ByReduce, Combine};
 use crate::rdd::partitioner::Partitioning;
 use crate::rdd::shuffle::ReduceSpec;
 use crate::rdd::{Erased, Partitioner};
@@ -68,8 +69,19 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
         V: Wire,
         F: Fn(V, V) -> V + Send + Sync + 'static,
     {
-        let (node, slide) = (self.node.clone(), self.slide_duration());
-        let spec = ReduceSpec::new(f, partitioning, site);
+        self.combined(ReduceSpec::new(ByReduce(f), partitioning, site))
+    }
+
+    /// A combining shuffle of each batch.
+    #[track_caller]
+    pub(super) fn combined<C: Wire, F: Combine<V, C>>(
+        &self,
+        spec: ReduceSpec<K, C, F>,
+    ) -> DStream<(K, C)>
+    where
+        K: Key,
+    {
+        let (node, slide, site) = (self.node.clone(), self.slide_duration(), spec.site);
         let memory = spec.memory.clone();
         self.operator(Kind::Lineage, site, |op| {
             LineageNode::new(slide, move |g, t| {

@@ -172,11 +172,32 @@ impl<K: Eq, V> Table<K, V> {
     /// Adds a record. `merge(old, new)` gets both values by value: nothing is cloned.
     ///
     /// If `merge` panics, the key is gone with both its values; the table stays in order.
+    #[cfg(test)]
     #[inline(always)]
     pub(crate) fn add(&mut self, hash: u32, key: K, val: V, merge: impl FnOnce(V, V) -> V) {
         match self.find(hash, &key) {
             Place::Entry(number) => self.replace(number, val, merge),
             Place::Slot(i) => self.insert(i, Entry { key, val, hash }),
+        }
+    }
+
+    /// Adds a record of another type than the values: `create` makes the value of a new key, `add` takes the
+    /// record into the value that is there. If `add` panics, the key is gone; the table stays in order.
+    #[inline(always)]
+    pub(crate) fn upsert<X>(
+        &mut self,
+        hash: u32,
+        key: K,
+        record: X,
+        create: impl FnOnce(X) -> V,
+        add: impl FnOnce(V, X) -> V,
+    ) {
+        match self.find(hash, &key) {
+            Place::Entry(number) => self.replace(number, record, add),
+            Place::Slot(i) => {
+                let val = create(record);
+                self.insert(i, Entry { key, val, hash });
+            }
         }
     }
 
@@ -275,7 +296,7 @@ impl<K: Eq, V> Table<K, V> {
 
     /// `number` must come from [`Place::Entry`].
     #[inline(always)]
-    fn replace(&mut self, number: usize, val: V, merge: impl FnOnce(V, V) -> V) {
+    fn replace<X>(&mut self, number: usize, val: X, merge: impl FnOnce(V, X) -> V) {
         let place = &raw mut self.entries[number].val;
         // SAFETY: `place` is a live value of an entry that we borrow mutably. It is moved out;
         // until the new one is written, only `Hole` can touch the table, and it takes the entry
@@ -353,50 +374,105 @@ fn prefetch<T>(p: *const T) {
 /// Records that wait in a group.
 const GROUP: usize = 32;
 
-/// A [`Table`] that is filled in groups of 32 records.
+/// A [`Table`] that is filled in groups of 32 records, whose type may differ from that of the values.
 ///
 /// Every record needs a line of the index and one of the entries, far apart in a large table. In a
 /// group the 32 waits overlap: index lines are asked for as records come in, entries when the group
 /// is full, and only then the records are added, in the order in which they came.
-pub(crate) struct Groups<K, V> {
+pub(crate) struct Groups<K, V, X = V> {
     table: Table<K, V>,
-    waiting: Vec<Entry<K, V>>,
+    waiting: Vec<Entry<K, X>>,
 }
 
-impl<K: Eq, V> Groups<K, V> {
+impl<K: Eq, V, X> Groups<K, V, X> {
     pub(crate) fn new(table: Table<K, V>) -> Self {
         Groups { table, waiting: Vec::with_capacity(GROUP) }
     }
 
-    /// Adds a record, possibly later; then some panic of `merge` may be that of an earlier record.
+    /// Adds a record, possibly later; then some panic of `how` may be that of an earlier record.
     #[inline(always)]
-    pub(crate) fn push(&mut self, hash: u32, key: K, val: V, merge: &impl Fn(V, V) -> V) {
+    pub(crate) fn push(&mut self, hash: u32, key: K, val: X, how: &impl Combine<X, V>) {
         self.table.prefetch(hash);
         self.waiting.push(Entry { key, val, hash });
         if self.waiting.len() >= GROUP {
-            self.flush(merge);
+            self.flush(how);
         }
     }
 
-    /// Adds what waits. If `merge` panics, the rest of the group is lost.
+    /// Adds what waits. If `how` panics, the rest of the group is lost.
     #[inline(never)]
-    pub(crate) fn flush(&mut self, merge: &impl Fn(V, V) -> V) {
+    pub(crate) fn flush(&mut self, how: &impl Combine<X, V>) {
         for entry in &self.waiting {
             self.table.prefetch_entry(entry.hash);
         }
         for Entry { key, val, hash } in self.waiting.drain(..) {
-            self.table.add(hash, key, val, merge);
+            self.table.upsert(hash, key, val, |x| how.create(x), |v, x| how.add(v, x));
         }
     }
 
     /// Adds what waits and hands the table out.
-    pub(crate) fn finish(mut self, merge: &impl Fn(V, V) -> V) -> Table<K, V> {
-        self.flush(merge);
+    pub(crate) fn finish(mut self, how: &impl Combine<X, V>) -> Table<K, V> {
+        self.flush(how);
         self.table
     }
 }
 
-impl<K, V> fmt::Debug for Groups<K, V> {
+/// How records of type `X` become values of type `V`.
+pub(crate) trait Combine<X, V>: Send + Sync + 'static {
+    /// The value of a key's first record.
+    fn create(&self, record: X) -> V;
+    /// A further record of the key.
+    fn add(&self, value: V, record: X) -> V;
+    /// Two values of the key.
+    fn merge(&self, left: V, right: V) -> V;
+}
+
+/// Records are values, merged by one function.
+pub(crate) struct ByReduce<F>(pub(crate) F);
+
+impl<V, F: Fn(V, V) -> V + Send + Sync + 'static> Combine<V, V> for ByReduce<F> {
+    #[inline(always)]
+    fn create(&self, record: V) -> V {
+        record
+    }
+    #[inline(always)]
+    fn add(&self, value: V, record: V) -> V {
+        (self.0)(value, record)
+    }
+    #[inline(always)]
+    fn merge(&self, left: V, right: V) -> V {
+        (self.0)(left, right)
+    }
+}
+
+/// Three functions of the user's.
+pub(crate) struct ByCombine<A, B, M> {
+    pub(crate) create: A,
+    pub(crate) add: B,
+    pub(crate) merge: M,
+}
+
+impl<X, V, A, B, M> Combine<X, V> for ByCombine<A, B, M>
+where
+    A: Fn(X) -> V + Send + Sync + 'static,
+    B: Fn(V, X) -> V + Send + Sync + 'static,
+    M: Fn(V, V) -> V + Send + Sync + 'static,
+{
+    #[inline(always)]
+    fn create(&self, record: X) -> V {
+        (self.create)(record)
+    }
+    #[inline(always)]
+    fn add(&self, value: V, record: X) -> V {
+        (self.add)(value, record)
+    }
+    #[inline(always)]
+    fn merge(&self, left: V, right: V) -> V {
+        (self.merge)(left, right)
+    }
+}
+
+impl<K, V, X> fmt::Debug for Groups<K, V, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Groups")
             .field("keys", &self.table.len())

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use super::combine::Entry;
 use super::kept::{Kept, Memory};
 use super::partitioner::{Partitioning, carried_hash};
-use super::pipe::{Captured, Pipe, Unshippable, slice_source};
+use super::pipe::{Captured, Flow, Pipe, Unshippable, fold_slice, slice_source, try_slice};
 use super::{Erased, Rdd};
 use crate::context::Inner;
 use crate::data::{Data, Key, Wire};
@@ -164,6 +164,62 @@ impl<K: Key, V: Wire> Pipe for Grouped<K, V> {
 impl<K, V> fmt::Debug for Grouped<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} in {} partitions", self.site, self.parts)
+    }
+}
+
+/// The reduce side of `partition_by`: the pairs as they were dealt out.
+pub(crate) struct Partitioned<K, V> {
+    dealt: Dealt<K, V>,
+    parts: usize,
+    site: Site,
+}
+
+impl<K: Key, V: Wire> Partitioned<K, V> {
+    pub(crate) fn new(dealt: Dealt<K, V>, parts: usize, site: Site) -> Self {
+        Partitioned { dealt, parts, site }
+    }
+}
+
+impl<K: Key, V: Wire> Pipe for Partitioned<K, V> {
+    type Out = (K, V);
+    fn partitions(&self) -> usize {
+        self.parts
+    }
+    fn wide(&self, out: &mut Vec<Arc<dyn TaskBody>>) {
+        out.push(self.dealt.map.clone());
+    }
+    fn captures(&self, out: &mut Vec<Captured>) {
+        out.push(Captured { site: self.site, why: Unshippable::Stage });
+    }
+    fn fold<A>(
+        &self,
+        cx: &TaskCx<'_>,
+        part: usize,
+        init: A,
+        mut f: impl FnMut(A, (K, V)) -> A,
+    ) -> Result<A, TaskError> {
+        let mut acc = init;
+        for b in cx.store().column(&self.dealt.map.key(), self.dealt.maps, part)? {
+            let block = b.get::<Kept<Entry<K, V>>>()?;
+            let pair = |e: &Entry<K, V>| (e.key.clone(), e.val.clone());
+            acc = fold_slice(cx, &block.v, acc, pair, &mut f)?;
+        }
+        Ok(acc)
+    }
+    fn try_each(
+        &self,
+        cx: &TaskCx<'_>,
+        part: usize,
+        mut f: impl FnMut((K, V)) -> Flow,
+    ) -> Result<Flow, TaskError> {
+        for b in cx.store().column(&self.dealt.map.key(), self.dealt.maps, part)? {
+            let block = b.get::<Kept<Entry<K, V>>>()?;
+            let pair = |e: &Entry<K, V>| (e.key.clone(), e.val.clone());
+            if try_slice(cx, &block.v, pair, &mut f)?.is_break() {
+                return Ok(Flow::Break(()));
+            }
+        }
+        Ok(Flow::Continue(()))
     }
 }
 

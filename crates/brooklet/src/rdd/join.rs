@@ -131,6 +131,47 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         self.cogroup_at(other, Site::here("cogroup"))
     }
 
+    /// Each value of this side with each value of the other one, or with `None` where the other side
+    /// has none for the key.
+    #[track_caller]
+    pub fn left_outer_join<W: Wire, Q: Pipe<Out = (K, W)>>(
+        &self,
+        other: &Rdd<(K, W), Q>,
+    ) -> Rdd<(K, (V, Option<W>))>
+    where
+        K: Key,
+        V: Wire,
+    {
+        self.cogroup_at(other, Site::here("left_outer_join")).flat_map(left_join).boxed()
+    }
+
+    /// Each value of the other side with each value of this one, or with `None` where this side has
+    /// none for the key.
+    #[track_caller]
+    pub fn right_outer_join<W: Wire, Q: Pipe<Out = (K, W)>>(
+        &self,
+        other: &Rdd<(K, W), Q>,
+    ) -> Rdd<(K, (Option<V>, W))>
+    where
+        K: Key,
+        V: Wire,
+    {
+        self.cogroup_at(other, Site::here("right_outer_join")).flat_map(right_join).boxed()
+    }
+
+    /// Each pair of values of a key, with `None` for the side that has none.
+    #[track_caller]
+    pub fn full_outer_join<W: Wire, Q: Pipe<Out = (K, W)>>(
+        &self,
+        other: &Rdd<(K, W), Q>,
+    ) -> Rdd<(K, (Option<V>, Option<W>))>
+    where
+        K: Key,
+        V: Wire,
+    {
+        self.cogroup_at(other, Site::here("full_outer_join")).flat_map(full_join).boxed()
+    }
+
     /// Each pair of values that the two sides have for a key.
     ///
     /// ```
@@ -160,4 +201,33 @@ pub(crate) fn inner_join<K: Data, V: Data, W: Data>(
         let k = k.clone();
         right.clone().into_iter().map(move |w| (k.clone(), (v.clone(), w)))
     })
+}
+
+fn left_join<K: Data, V: Data, W: Data>(
+    (k, (left, right)): (K, Both<V, W>),
+) -> Vec<(K, (V, Option<W>))> {
+    let right = or_none(right);
+    let pairs = left.iter().flat_map(|v| right.iter().map(move |w| (v.clone(), w.clone())));
+    pairs.map(|p| (k.clone(), p)).collect()
+}
+
+fn right_join<K: Data, V: Data, W: Data>(
+    (k, (left, right)): (K, Both<V, W>),
+) -> Vec<(K, (Option<V>, W))> {
+    let left = or_none(left);
+    let pairs = left.iter().flat_map(|v| right.iter().map(move |w| (v.clone(), w.clone())));
+    pairs.map(|p| (k.clone(), p)).collect()
+}
+
+fn full_join<K: Data, V: Data, W: Data>(
+    (k, (left, right)): (K, Both<V, W>),
+) -> Vec<(K, (Option<V>, Option<W>))> {
+    let (left, right) = (or_none(left), or_none(right));
+    let pairs = left.iter().flat_map(|v| right.iter().map(move |w| (v.clone(), w.clone())));
+    pairs.map(|p| (k.clone(), p)).collect()
+}
+
+/// The values, or one `None` when there are none.
+fn or_none<V>(values: Vec<V>) -> Vec<Option<V>> {
+    if values.is_empty() { vec![None] } else { values.into_iter().map(Some).collect() }
 }

@@ -6,6 +6,7 @@
 mod action;
 mod checkpoint;
 pub(crate) mod combine;
+pub(crate) mod deal;
 mod detach;
 pub(crate) mod erased;
 pub(crate) mod filter;

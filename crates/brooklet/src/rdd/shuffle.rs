@@ -1,4 +1,4 @@
-//! The combining shuffle behind `reduce_by_key`.
+//! The combining shuffle behind `reduce_by_key`, `combine_by_key` and their relatives.
 //!
 //! A map task combines into ONE table, the hash carried in the entry, and deals the entries out to the
 //! partitions only when it is drained. The reduce side merges in map-partition order, so that a second
@@ -7,9 +7,10 @@
 
 use std::any::Any;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 
-use super::combine::{Entry, Groups, Table};
+use super::combine::{ByCombine, ByReduce, Combine, Entry, Groups, Table};
 use super::kept::{Kept, Memory};
 use super::partitioner::{Partitioning, carried_hash};
 use super::pipe::{Captured, Pipe, Unshippable, slice_source};
@@ -22,25 +23,27 @@ use crate::engine::{Role, Site, StageKey, TaskBody, TaskCx, TaskError};
 type Block<K, V> = Kept<Entry<K, V>>;
 
 /// The map side.
-struct MapStage<K, V, P, F> {
+struct MapStage<K, V, C, P, F> {
     key: StageKey,
     ctx: Weak<Inner>,
     parent: Arc<P>,
     f: Arc<F>,
-    memory: Arc<Memory<K, V>>,
+    memory: Arc<Memory<K, C>>,
     partitioning: Partitioning<K>,
     reduce_partitions: u32,
     site: Site,
+    v: PhantomData<fn(V)>,
 }
 
-impl<K, V, P, F> MapStage<K, V, P, F>
+impl<K, V, C, P, F> MapStage<K, V, C, P, F>
 where
     K: Key,
-    V: Wire,
+    V: 'static,
+    C: Wire,
     P: Pipe<Out = (K, V)>,
-    F: Fn(V, V) -> V + Send + Sync + 'static,
+    F: Combine<V, C>,
 {
-    fn combine(&self, cx: &TaskCx<'_>) -> Result<Vec<Entry<K, V>>, TaskError> {
+    fn combine(&self, cx: &TaskCx<'_>) -> Result<Vec<Entry<K, C>>, TaskError> {
         let (f, site, seed, memory) = (&*self.f, &self.site, cx.seed(), &*self.memory);
         let hint = memory.keys();
         let table =
@@ -56,12 +59,13 @@ where
     }
 }
 
-impl<K, V, P, F> TaskBody for MapStage<K, V, P, F>
+impl<K, V, C, P, F> TaskBody for MapStage<K, V, C, P, F>
 where
     K: Key,
-    V: Wire,
+    V: 'static,
+    C: Wire,
     P: Pipe<Out = (K, V)>,
-    F: Fn(V, V) -> V + Send + Sync + 'static,
+    F: Combine<V, C>,
 {
     fn key(&self) -> StageKey {
         self.key
@@ -81,10 +85,10 @@ where
         let home = &self.memory.entries;
         if parts == 1 {
             let n = entries.len();
-            return cx.put_block::<Block<K, V>>(Kept::new(entries, home), n);
+            return cx.put_block::<Block<K, C>>(Kept::new(entries, home), n);
         }
         let share = entries.len() / parts + entries.len() / 16;
-        let mut to: Vec<Vec<Entry<K, V>>> = (0..parts).map(|_| home.take(share)).collect();
+        let mut to: Vec<Vec<Entry<K, C>>> = (0..parts).map(|_| home.take(share)).collect();
         for e in entries.drain(..) {
             let part = match &self.partitioning {
                 Partitioning::Hash(n) => super::combine::part_of(e.hash, *n),
@@ -95,20 +99,21 @@ where
         home.give(entries);
         for block in to {
             let n = block.len();
-            cx.put_block::<Block<K, V>>(Kept::new(block, home), n)?;
+            cx.put_block::<Block<K, C>>(Kept::new(block, home), n)?;
         }
         Ok(())
     }
 }
 
-impl<K, V, P, F> Drop for MapStage<K, V, P, F> {
+impl<K, V, C, P, F> Drop for MapStage<K, V, C, P, F> {
     fn drop(&mut self) {
         Inner::stage_dropped(&self.ctx, &self.key, self.reduce_partitions);
     }
 }
 
 /// The reduce side.
-pub(crate) struct Reduced<K, V, F> {
+pub(crate) struct Reduced<K, V, X, F> {
+    x: PhantomData<fn(X)>,
     map: Arc<dyn TaskBody>,
     maps: usize,
     parts: usize,
@@ -140,19 +145,22 @@ impl<K, V, F> ReduceSpec<K, V, F>
 where
     K: Key,
     V: Wire,
-    F: Fn(V, V) -> V + Send + Sync + 'static,
+    F: Send + Sync + 'static,
 {
     pub(crate) fn new(f: F, partitioning: Partitioning<K>, site: Site) -> Self {
         ReduceSpec { f: Arc::new(f), memory: Arc::default(), partitioning, site }
     }
 
     /// The lineage of one batch.
-    pub(crate) fn lineage<P: Pipe<Out = (K, V)>>(
+    pub(crate) fn lineage<X: 'static, P: Pipe<Out = (K, X)>>(
         &self,
         ctx: &Arc<Inner>,
         key: StageKey,
         parent: Arc<P>,
-    ) -> Reduced<K, V, F> {
+    ) -> Reduced<K, V, X, F>
+    where
+        F: Combine<X, V>,
+    {
         let maps = parent.partitions();
         let map: Arc<dyn TaskBody> = Arc::new(MapStage {
             key,
@@ -163,9 +171,11 @@ where
             partitioning: self.partitioning.clone(),
             reduce_partitions: self.partitioning.partitions() as u32,
             site: self.site,
+            v: PhantomData,
         });
         ctx.add_body(&map);
         Reduced {
+            x: PhantomData,
             map,
             maps,
             parts: self.partitioning.partitions(),
@@ -176,11 +186,12 @@ where
     }
 }
 
-impl<K, V, F> Reduced<K, V, F>
+impl<K, V, X, F> Reduced<K, V, X, F>
 where
     K: Key,
     V: Wire,
-    F: Fn(V, V) -> V + Send + Sync + 'static,
+    X: 'static,
+    F: Combine<X, V>,
 {
     /// The merged partition; the first reader in a process merges, others share.
     fn read(&self, cx: &TaskCx<'_>, part: usize) -> Result<Arc<Block<K, V>>, TaskError> {
@@ -215,7 +226,7 @@ where
         let mut table = Table::from_distinct(first, room, memory.index.take(2 * room));
         for b in &blocks[1..] {
             for chunk in b.v.chunks(8 * 1024) {
-                self.site.guard(|| table.merge_all_from(chunk, &*self.f));
+                self.site.guard(|| table.merge_all_from(chunk, |a, b| self.f.merge(a, b)));
                 cx.check()?;
             }
         }
@@ -225,11 +236,12 @@ where
     }
 }
 
-impl<K, V, F> Pipe for Reduced<K, V, F>
+impl<K, V, X, F> Pipe for Reduced<K, V, X, F>
 where
     K: Key,
     V: Wire,
-    F: Fn(V, V) -> V + Send + Sync + 'static,
+    X: 'static,
+    F: Combine<X, V>,
 {
     type Out = (K, V);
     fn partitions(&self) -> usize {
@@ -251,7 +263,7 @@ where
     ));
 }
 
-impl<K, V, F> fmt::Debug for Reduced<K, V, F> {
+impl<K, V, X, F> fmt::Debug for Reduced<K, V, X, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} in {} partitions", self.site, self.parts)
     }
@@ -288,7 +300,58 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         F: Fn(V, V) -> V + Send + Sync + 'static,
     {
         let site = Site::here("reduce_by_key");
-        let spec = ReduceSpec::new(f, Partitioning::Hash(partitions.max(1)), site);
+        self.combined(ReduceSpec::new(ByReduce(f), Partitioning::Hash(partitions.max(1)), site))
+    }
+
+    /// The values of each key combined into a value of another type: `create` of a key's first value in a
+    /// partition, `add` for further ones, `merge` across partitions.
+    ///
+    /// ```
+    /// # let ctx = brooklet::Context::new(brooklet::Conf::new("doc").master("local[2]"))?;
+    /// let xs = ctx.parallelize([(1, 2.0), (1, 4.0), (2, 5.0)], 2);
+    /// let sums = xs.combine_by_key(|x| (x, 1), |(s, n), x| (s + x, n + 1), |a, b| (a.0 + b.0, a.1 + b.1));
+    /// let mut means = sums.map(|(k, (s, n))| (k, s / n as f64)).collect()?;
+    /// means.sort_by_key(|m| m.0);
+    /// assert_eq!(means, [(1, 3.0), (2, 5.0)]);
+    /// # Ok::<(), brooklet::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn combine_by_key<C, A, B, M>(&self, create: A, add: B, merge: M) -> Rdd<(K, C)>
+    where
+        K: Key,
+        V: Wire,
+        C: Wire,
+        A: Fn(V) -> C + Send + Sync + 'static,
+        B: Fn(C, V) -> C + Send + Sync + 'static,
+        M: Fn(C, C) -> C + Send + Sync + 'static,
+    {
+        let parts = Partitioning::Hash(self.ctx.default_parallelism());
+        let site = Site::here("combine_by_key");
+        self.combined(ReduceSpec::new(ByCombine { create, add, merge }, parts, site))
+    }
+
+    /// The values of each key added up, beginning with `zero` in each partition.
+    #[track_caller]
+    pub fn aggregate_by_key<C, B, M>(&self, zero: C, add: B, merge: M) -> Rdd<(K, C)>
+    where
+        K: Key,
+        V: Wire,
+        C: Wire,
+        B: Fn(C, V) -> C + Clone + Send + Sync + 'static,
+        M: Fn(C, C) -> C + Send + Sync + 'static,
+    {
+        let parts = Partitioning::Hash(self.ctx.default_parallelism());
+        let site = Site::here("aggregate_by_key");
+        let first = add.clone();
+        let create = move |v| first(zero.clone(), v);
+        self.combined(ReduceSpec::new(ByCombine { create, add, merge }, parts, site))
+    }
+
+    /// A combining shuffle of this RDD.
+    fn combined<C: Wire, F: Combine<V, C>>(&self, spec: ReduceSpec<K, C, F>) -> Rdd<(K, C)>
+    where
+        K: Key,
+    {
         let key = self.origin.next_stage(Role::Map);
         let reduced = spec.lineage(&self.ctx.0, key, self.pipe.clone());
         Rdd::new(&self.ctx, Arc::new(Erased::new(Arc::new(reduced))), self.origin.clone())

@@ -85,7 +85,8 @@ fn partitions_are_the_given_ones_or_as_many_as_the_options_say() {
 #[test]
 fn text_blocks_are_partitions_and_their_lines_records() {
     for engine in ENGINES {
-        let make = |ssc: &StreamingContext| -> (TextQueue, DStream<Str>) { ssc.text_queue_stream() };
+        let make =
+            |ssc: &StreamingContext| -> (TextQueue, DStream<Str>) { ssc.text_queue_stream() };
         let (mut driver, seen, parts) = rig(engine, make);
         driver.input().push("河流 a\n\nlast without an end");
         driver.input().push_blocks(["x\ny\n", "", "z\n"].map(TextBlock::from_str));

@@ -396,7 +396,10 @@ fn reported_error_is_an_event_and_the_receiver_goes_on() {
     let notes = Notes::of(driver.context());
     driver.start().unwrap();
     let e = notes.receiver_error();
-    assert_eq!((e.last_error_message.as_str(), e.last_error.as_str()), ("a record is broken", "column 3"));
+    assert_eq!(
+        (e.last_error_message.as_str(), e.last_error.as_str()),
+        ("a record is broken", "column 3")
+    );
     assert_eq!(e.last_error_time, Some(Timestamp::default()));
     assert!(e.active);
     go_on.open();
