@@ -705,9 +705,9 @@ mod tests {
             let hash = HASHES[which];
             let mut groups = Groups::new(Table::with_capacity(0));
             for &(key, val) in &records {
-                groups.push(hash(key), key, vec![val], &append);
+                groups.push(hash(key), key, vec![val], &ByReduce(append));
             }
-            let table = groups.finish(&append);
+            let table = groups.finish(&ByReduce(append));
             prop_assert_eq!(pairs(table.entries()), reference(&records));
         }
 
@@ -824,7 +824,7 @@ mod tests {
         let mut groups = Groups::new(Table::with_capacity(0));
         for i in 0..500 {
             let hash = ((i % 200) << 25) | (i % 200);
-            groups.push(hash, (i % 200, alive.clone()), alive.clone(), &|_, new| new);
+            groups.push(hash, (i % 200, alive.clone()), alive.clone(), &ByReduce(|_, new| new));
         }
         // 480 were added to 200 entries, 20 wait.
         assert_eq!(Arc::strong_count(&alive), 1 + 2 * 200 + 2 * 20);
@@ -840,11 +840,11 @@ mod tests {
         let keys = (0..20).chain([4]).chain(20..40);
         let push = || {
             for key in keys {
-                groups.push(key, (key, alive.clone()), alive.clone(), &merge);
+                groups.push(key, (key, alive.clone()), alive.clone(), &ByReduce(merge));
             }
         };
         assert!(catch_unwind(AssertUnwindSafe(push)).is_err());
-        let table = groups.finish(&merge);
+        let table = groups.finish(&ByReduce(merge));
         assert_eq!(table.len(), 19);
         assert_eq!(Arc::strong_count(&alive), 1 + 2 * 19);
     }
