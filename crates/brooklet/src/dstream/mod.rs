@@ -25,6 +25,7 @@ mod print;
 mod reduce;
 mod reduce_by_key;
 mod repartition;
+mod save;
 mod transform;
 mod try_map;
 mod union;
