@@ -20,7 +20,8 @@ const WORDS_PER_LINE: u64 = 15;
 fn text() -> String {
     let mut state = 1u64;
     let mut word = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let draw = (state >> 40) as f64 / f64::from(1 << 24);
         // The cube crowds the draws towards zero.
         format!("w{:x}", (draw * draw * draw * 20_000.0) as u32)
@@ -50,8 +51,7 @@ fn split(c: &mut Criterion) {
 
 fn reduce_by_key(c: &mut Criterion) {
     let ctx = Context::new(Conf::new("bench").master("local[2]")).unwrap();
-    let words: Vec<Str> =
-        text().lines().flat_map(|line| line.split(' ').map(Str::from)).collect();
+    let words: Vec<Str> = text().lines().flat_map(|line| line.split(' ').map(Str::from)).collect();
     let pairs = ctx.parallelize(words, 2).map(|word| (word, 1u64));
     let mut group = c.benchmark_group("reduce_by_key");
     group.throughput(Throughput::Elements(LINES * WORDS_PER_LINE));

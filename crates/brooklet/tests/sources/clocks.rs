@@ -124,7 +124,10 @@ struct Trace {
 }
 
 /// Runs two outputs over five batches; `meet` is called in each.
-fn two_outputs(jobs: usize, meet: impl Fn(char, u64) + Send + Sync + 'static) -> (Arc<Trace>, Collector<u64>) {
+fn two_outputs(
+    jobs: usize,
+    meet: impl Fn(char, u64) + Send + Sync + 'static,
+) -> (Arc<Trace>, Collector<u64>) {
     let (log, inside, most) = (Mutex::default(), AtomicUsize::new(0), AtomicUsize::new(0));
     let trace = Arc::new(Trace { log, inside, most });
     let seen = Collector::new();
@@ -195,10 +198,15 @@ fn times_and_intervals_have_their_arithmetic() {
     let t = Time::from_millis(1_500);
     assert_eq!((t + millis(500), t - millis(500)), (at(2), at(1)));
     assert_eq!((t - seconds(9), at(3).since(t), t.since(at(3))), (at(0), millis(1_500), millis(0)));
-    assert!(t < at(2) && t <= t && t > at(1) && t >= t && t.max(at(2)) == at(2) && t.min(at(2)) == t);
-    assert_eq!((t.floor(seconds(1)), t.floor_from(seconds(1), Time::from_millis(700))), (at(1), t - millis(800)));
+    assert!(at(1) < t && t < at(2) && t <= at(2));
+    assert_eq!((t.max(at(2)), t.min(at(2))), (at(2), t));
+    assert_eq!(
+        (t.floor(seconds(1)), t.floor_from(seconds(1), Time::from_millis(700))),
+        (at(1), t - millis(800))
+    );
     assert!(at(4).is_multiple_of(seconds(2), at(0)) && !at(4).is_multiple_of(seconds(3), at(0)));
-    let step = |all: &mut dyn Iterator<Item = Time>| all.map(|t| t.millis() / 1_000).collect::<Vec<_>>();
+    let step =
+        |all: &mut dyn Iterator<Item = Time>| all.map(|t| t.millis() / 1_000).collect::<Vec<_>>();
     assert_eq!(step(&mut at(1).until(at(4), seconds(1))), [1, 2, 3]);
     assert_eq!(step(&mut at(1).to(at(4), seconds(1))), [1, 2, 3, 4]);
     let mut order = [at(3), at(1), at(2)];
@@ -208,7 +216,10 @@ fn times_and_intervals_have_their_arithmetic() {
 
     let i = Interval::new(at(1), at(3));
     assert_eq!((i.begin(), i.end(), i.duration()), (at(1), at(3), seconds(2)));
-    assert_eq!((i + seconds(1), i - seconds(1)), (Interval::new(at(2), at(4)), Interval::new(at(0), at(2))));
+    assert_eq!(
+        (i + seconds(1), i - seconds(1)),
+        (Interval::new(at(2), at(4)), Interval::new(at(0), at(2)))
+    );
     assert!(i.contains(at(1)) && i.contains(at(3)) && !i.contains(at(4)));
 }
 

@@ -140,8 +140,7 @@ fn slices_are_chosen_once_a_batch_in_order_and_read_where_the_tasks_are() {
             assert_eq!(batch(&rig.seen, t), want, "{engine:?}");
         }
         let calls = rig.calls.lock().unwrap().clone();
-        let allocated: Vec<&String> =
-            calls.iter().filter(|c| c.starts_with("allocate")).collect();
+        let allocated: Vec<&String> = calls.iter().filter(|c| c.starts_with("allocate")).collect();
         assert_eq!(allocated, ["allocate 1000", "allocate 2000", "allocate 3000"], "{engine:?}");
         assert_eq!(calls[0], "start 0 ms every 1s", "{engine:?}");
     }
@@ -187,7 +186,10 @@ fn union_without_an_rdd_of_every_parent_fails_the_batch() {
     let notes = Notes::of(driver.context());
     (0..3).for_each(|_| driver.input().push([1_000]));
     driver.batches(3).unwrap();
-    assert_eq!((batch(&seen, 1).len(), batch(&seen, 2), batch(&seen, 3)), (11, vec![], vec![1_000]));
+    assert_eq!(
+        (batch(&seen, 1).len(), batch(&seen, 2), batch(&seen, 3)),
+        (11, vec![], vec![1_000])
+    );
     let reason = notes.completed(2).output_operation_infos[&0].failure_reason.clone().unwrap();
     assert!(reason.contains("needs an RDD of every parent"), "{reason}");
     assert!(!notes.completed(3).is_failed());

@@ -90,7 +90,10 @@ fn every_event_has_every_field() {
     }
     assert_eq!((submitted.processing_start_time, submitted.processing_end_time), (None, None));
     assert_eq!((submitted.scheduling_delay(), submitted.total_delay()), (None, None));
-    assert_eq!((started.processing_start_time, started.processing_end_time), (Some(at(1_000)), None));
+    assert_eq!(
+        (started.processing_start_time, started.processing_end_time),
+        (Some(at(1_000)), None)
+    );
     assert_eq!(completed.processing_end_time, Some(at(1_000)));
     assert_eq!(completed.output_operation_infos[&0], *first);
     assert_eq!(completed.output_operation_infos[&1], *second);

@@ -85,7 +85,8 @@ fn partitions_are_the_given_ones_or_as_many_as_the_options_say() {
 #[test]
 fn text_blocks_are_partitions_and_their_lines_records() {
     for engine in ENGINES {
-        let make = |ssc: &StreamingContext| -> (TextQueue, DStream<Str>) { ssc.text_queue_stream() };
+        let make =
+            |ssc: &StreamingContext| -> (TextQueue, DStream<Str>) { ssc.text_queue_stream() };
         let (mut driver, seen, parts) = rig(engine, make);
         driver.input().push("河流 a\n\nlast without an end");
         driver.input().push_blocks(["x\ny\n", "", "z\n"].map(TextBlock::from_str));
@@ -129,4 +130,36 @@ fn graceful_stop_empties_the_queue() {
     let want: Vec<String> = (0..20).map(|i| i.to_string()).collect();
     assert_eq!(seen.items(), want);
     assert!(driver.input().is_empty());
+}
+
+#[test]
+fn union_needs_streams_and_one_context_for_all() {
+    let conf = || Conf::new("union").master("local[1]");
+    let ssc = StreamingContext::new(conf(), seconds(1)).unwrap();
+    let e = ssc.union(Vec::<DStream<i32>>::new()).unwrap_err();
+    assert!(e.to_string().contains("at least one stream"), "{e}");
+    let (_, mine) = ssc.queue_stream::<i32>();
+    assert!(ssc.union([mine.clone()]).is_ok());
+    let other = StreamingContext::new(conf(), seconds(1)).unwrap();
+    let (_, theirs) = other.queue_stream::<i32>();
+    let both = std::panic::AssertUnwindSafe(|| ssc.union([mine, theirs]).map(drop));
+    assert!(std::panic::catch_unwind(both).is_err(), "streams of two contexts");
+}
+
+#[test]
+fn contexts_run_in_turn_on_one_core_context() {
+    let core = Context::new(Conf::new("core").master("local[2]")).unwrap();
+    for turn in 0..3 {
+        let ssc = StreamingContext::with_context(&core, millis(5)).unwrap();
+        let (queue, numbers) = ssc.queue_stream::<i32>();
+        let seen = Collector::new();
+        collect(&numbers.map(|x| (x % 2, x)).reduce_by_key(|a, b| a + b), &seen);
+        queue.push(turn..turn + 4);
+        ssc.start().unwrap();
+        seen.wait_until(|_, n| n == 2);
+        ssc.stop(true).unwrap();
+        assert_eq!(seen.sums().values().sum::<i32>(), 4 * turn + 6);
+        assert!(ssc.start().is_err());
+    }
+    assert_eq!(core.parallelize(0..10, 2).count().unwrap(), 10, "the core context goes on");
 }

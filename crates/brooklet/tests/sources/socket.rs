@@ -183,12 +183,17 @@ fn stop_ends_the_pause_between_two_connections() {
     ssc.start().unwrap();
     notes.receiver_error();
     ssc.stop(true).unwrap();
-    assert_eq!(clock.now().time(), Time::ZERO, "the pause can't have passed: its clock stood still");
+    assert_eq!(
+        clock.now().time(),
+        Time::ZERO,
+        "the pause can't have passed: its clock stood still"
+    );
 }
 
 #[test]
 fn two_sockets_are_two_streams() {
-    let (a, b) = (TestTcpServer::serving("a\n").unwrap(), TestTcpServer::serving("b\nb\n").unwrap());
+    let (a, b) =
+        (TestTcpServer::serving("a\n").unwrap(), TestTcpServer::serving("b\nb\n").unwrap());
     let conf = Conf::new("socket").master("local[2]");
     let ssc = StreamingContext::new(conf, millis(20)).unwrap();
     let lines = |s: &TestTcpServer| ssc.socket_text_stream("127.0.0.1", s.port());
