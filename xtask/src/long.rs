@@ -33,9 +33,11 @@ const RUNS: &[Run] = &[
     ("detach", "what it costs to look for such words in collected records", |args| {
         soak("detach", args)
     }),
-    ("starts", "[N]: contexts started and stopped; threads and open files (default 1000)", |args| {
-        soak("starts", args)
-    }),
+    (
+        "starts",
+        "[N]: contexts started and stopped; threads and open files (default 1000)",
+        |args| soak("starts", args),
+    ),
     ("collisions", "keys that collide under a known seed against ordinary ones", |args| {
         soak("collisions", args)
     }),

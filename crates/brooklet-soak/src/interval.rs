@@ -86,7 +86,9 @@ pub fn run(secs: u64) -> Result<()> {
             return Err("batches were completed out of order".into());
         }
         let (start, end) = (b.scheduling_delay(), b.total_delay());
-        let (Some(start), Some(end)) = (start, end) else { return Err("an unfinished batch".into()) };
+        let (Some(start), Some(end)) = (start, end) else {
+            return Err("an unfinished batch".into());
+        };
         wake.push(at.since((*t).into()));
         generation.push(b.submission_time.since(*at));
         submission.push(start);

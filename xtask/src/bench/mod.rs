@@ -126,7 +126,11 @@ fn hand(options: &Options) -> Result<Option<String>> {
 
 /// The example `peer` in the harness of the other engines.
 fn peers(options: &Options) -> Result<Option<String>> {
-    let given = options.peers.clone().unwrap_or_else(|| root().join("../shared/peers"));
+    // A folder that is given is used as it is; the shared one may be read-only, so a copy is.
+    let (given, folder) = match &options.peers {
+        Some(given) => (given.clone(), std::path::absolute(given).map_err(|e| e.to_string())?),
+        None => (root().join("../shared/peers"), target().join("peers")),
+    };
     if !given.join("run.py").is_file() {
         let text = format!("{} has no run.py; give --peers DIR", given.display());
         return if options.peers.is_some() { Err(text) } else { Ok(Some(text)) };
@@ -134,8 +138,9 @@ fn peers(options: &Options) -> Result<Option<String>> {
     if !process::works("python3", &["--version"]) {
         return Ok(Some("python3 is missing. On Debian type: apt-get install -y python3".into()));
     }
-    let folder = target().join("peers"); // the given one may be read-only
-    copy(&given, &folder).map_err(|e| format!("can't copy {}: {e}", given.display()))?;
+    if options.peers.is_none() {
+        copy(&given, &folder).map_err(|e| format!("can't copy {}: {e}", given.display()))?;
+    }
     let ours = peer()?;
     let extra = folder.join("brooklet.json");
     fs::write(&extra, format!("{{\"brooklet\": [{:?}]}}\n", ours.path.display().to_string()))

@@ -30,8 +30,8 @@ pub fn run(case: &str, limit: &Path, ours: &Path, data: &Path, rounds: u32) -> R
     ratios.sort_by(f64::total_cmp);
     checks.sort();
     checks.dedup();
-    let at = |share: f64| ratios[((ratios.len() - 1) as f64 * share).round() as usize];
-    let (q1, median, q3) = (at(0.25), at(0.5), at(0.75));
+    let (q1, median, q3) =
+        (quantile(&ratios, 0.25), quantile(&ratios, 0.5), quantile(&ratios, 0.75));
     let equal = checks.len() == 1;
     let same = if equal { "equal".into() } else { format!("DIFFER {checks:?}") };
     println!(
@@ -39,6 +39,13 @@ pub fn run(case: &str, limit: &Path, ours: &Path, data: &Path, rounds: u32) -> R
          fingerprints {same}"
     );
     Ok(equal)
+}
+
+/// Between the two values of a sorted list that are nearest.
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let at = (sorted.len() - 1) as f64 * share;
+    let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    low + (high - low) * at.fract()
 }
 
 struct Measured {
@@ -80,4 +87,23 @@ fn number(json: &str, key: &str) -> Option<f64> {
     let json = json.replace(": ", ":").replace(", ", ",");
     let after = &json[json.find(key)? + key.len()..];
     after[..after.find([',', '}'])?].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_lie_between_values() {
+        assert_eq!(quantile(&[1.0, 2.0, 4.0], 0.5), 2.0);
+        assert_eq!(quantile(&[1.0, 2.0, 4.0], 0.25), 1.5);
+        assert_eq!(quantile(&[3.0], 0.75), 3.0);
+    }
+
+    #[test]
+    fn numbers_are_found_with_and_without_spaces() {
+        assert_eq!(number(r#"{"ev":"batch","ms":12.5,"n":7}"#, r#""ms":"#), Some(12.5));
+        assert_eq!(number(r#"{"ev": "batch", "ms": 12.5, "n": 7}"#, r#""n":"#), Some(7.0));
+        assert_eq!(number(r#"{"ev":"first"}"#, r#""n":"#), None);
+    }
 }

@@ -409,7 +409,10 @@ impl Inner {
         let over = |k: &StageKey| k.op.graph == graph && k.batch <= up_to;
         let gone: Vec<Body> = {
             let mut b = self.bodies.get();
-            let keys: Vec<_> = b.keys().filter(|k| over(k)).copied().collect();
+            // Lineage that the user still holds stays runnable; it unregisters itself when it is dropped.
+            let held = |b: &Body| matches!(b, Body::Weak(w) if w.strong_count() > 0);
+            let keys: Vec<_> =
+                b.iter().filter(|(k, b)| over(k) && !held(b)).map(|(k, _)| *k).collect();
             keys.iter().filter_map(|k| b.remove(k)).collect()
         };
         drop(gone);

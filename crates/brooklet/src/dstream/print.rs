@@ -2,7 +2,9 @@
 
 use std::fmt::Debug;
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::foreach_rdd::user_result;
 use super::output::Runner;
 use super::{DStream, Node, Output};
 use crate::Time;
@@ -83,8 +85,8 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
                 lines.extend(runner.run(from..to)?.into_iter().flatten());
                 (from, width) = (to, u32::MAX / 2);
             }
-            sink(page(t, lines, n));
-            Ok(())
+            let done = catch_unwind(AssertUnwindSafe(|| sink(page(t, lines, n))));
+            user_result(site, t, done.map(Ok))
         })
     }
 }

@@ -45,6 +45,9 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
     }
 
     /// [`DStream::reduce_by_key`] with the user's own partitioning of keys.
+    ///
+    /// # Panics
+    /// For a partitioner without partitions.
     #[track_caller]
     pub fn reduce_by_key_with<F, P>(&self, f: F, partitioner: P) -> DStream<(K, V)>
     where
@@ -53,8 +56,10 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
         F: Fn(V, V) -> V + Send + Sync + 'static,
         P: Partitioner<K>,
     {
-        let parts = Partitioning::User(Arc::new(partitioner));
-        self.reduce_by_key_at(f, parts, Site::here("reduce_by_key"))
+        let site = Site::here("reduce_by_key");
+        let name = partitioner.name();
+        assert!(partitioner.partitions() > 0, "{site}: partitioner `{name}` has no partitions");
+        self.reduce_by_key_at(f, Partitioning::User(Arc::new(partitioner)), site)
     }
 
     #[track_caller]

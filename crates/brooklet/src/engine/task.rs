@@ -11,7 +11,7 @@ use super::accumulator::{begin_task, end_task};
 use super::site::{panic_text, take_culprit};
 use super::store::OutputStore;
 use super::{AccUpdates, Payload, Site, StageKey, TaskError, TaskRef, UserError};
-use crate::block::BlockStore;
+use crate::block::{BlockId, BlockStore};
 use crate::data::{HashSeed, Wire};
 use crate::error::BoxError;
 
@@ -68,6 +68,8 @@ pub struct TaskCx<'a> {
     noted: Cell<bool>,
     error: RefCell<Option<TaskError>>,
     out: RefCell<TaskOutput>,
+    /// Blocks that this attempt has persisted.
+    made: RefCell<Vec<BlockId>>,
 }
 
 impl TaskCx<'_> {
@@ -119,6 +121,11 @@ impl TaskCx<'_> {
         &self.env.blocks
     }
 
+    /// This attempt has persisted a block.
+    pub(crate) fn made(&self, id: BlockId) {
+        self.made.borrow_mut().push(id);
+    }
+
     /// Where an executor fetches received blocks from.
     pub(crate) fn fetch_from(&self) -> Option<&BlockStore> {
         self.env.fetch_from.as_deref()
@@ -164,6 +171,7 @@ pub(crate) fn run_task(
         noted: Cell::new(false),
         error: RefCell::default(),
         out: RefCell::default(),
+        made: RefCell::default(),
     };
     begin_task();
     let _ = take_culprit();
@@ -172,6 +180,12 @@ pub(crate) fn run_task(
         cx.check_noted()
     }));
     let accs = end_task(env.bytes);
+    if !matches!(r, Ok(Ok(()))) && !matches!(&accs, Ok(a) if a.is_empty()) {
+        // What was counted while they were made goes with the attempt, so they are made again.
+        for id in cx.made.take() {
+            env.blocks.remove(id);
+        }
+    }
     match r {
         Ok(Ok(())) => {
             let mut out = cx.out.into_inner();

@@ -2,9 +2,10 @@
 //!
 //! A long [`Str`](crate::Str) is a slice of the block it was received in and keeps all of it in memory.
 //! Within a batch that is what makes it cheap; a result on the driver or a persisted record may stay for
-//! long. So these are written to a sink that keeps nothing, which meets every text in them; only a record
-//! with a text that pins much more than itself is then encoded and decoded, which copies its texts. Plain
-//! data skips all of it at compile time.
+//! long. So these are written to a sink that keeps nothing, which meets every text in them. Where copies
+//! of the texts would take less than the blocks behind them, a record that pins a block is encoded and
+//! decoded, which copies its texts: one line kept of many lets the others go, all lines of a block stay as
+//! they are. Plain data skips all of it at compile time.
 
 use postcard::ser_flavors::Flavor;
 
@@ -12,37 +13,43 @@ use crate::data::Wire;
 use crate::text::pins;
 
 /// Detaches one value. One whose serde code fails stays as it is: only memory is at stake.
-pub(crate) fn one<T: Wire>(x: T) -> T {
-    if !std::mem::needs_drop::<T>() || !meets_pin(&x) {
-        return x;
-    }
-    copy(&x).unwrap_or(x)
+pub(crate) fn one<T: Wire>(mut x: T) -> T {
+    detach(std::slice::from_mut(&mut x));
+    x
 }
 
-/// Detaches every record.
+/// Detaches records that stay together.
 pub(crate) fn all<T: Wire>(mut records: Vec<T>) -> Vec<T> {
-    if std::mem::needs_drop::<T>() {
-        for x in &mut records {
-            if meets_pin(x)
-                && let Some(own) = copy(x)
-            {
+    detach(&mut records);
+    records
+}
+
+fn detach<T: Wire>(records: &mut [T]) {
+    if !std::mem::needs_drop::<T>() || !pinning(records) {
+        return;
+    }
+    let mut bytes = Vec::new();
+    for x in records {
+        if pinning(std::slice::from_ref(x)) {
+            bytes.clear();
+            bytes = match postcard::to_extend(x, bytes) {
+                Ok(encoded) => encoded,
+                Err(_) => return,
+            };
+            if let Ok(own) = postcard::from_bytes(&bytes) {
                 *x = own;
             }
         }
     }
-    records
 }
 
-fn meets_pin<T: Wire>(x: &T) -> bool {
-    pins::met(|| {
-        // What can't be written isn't met; see `one`.
-        let _ = postcard::serialize_with_flavor::<T, Nowhere, ()>(x, Nowhere);
+fn pinning<T: Wire>(records: &[T]) -> bool {
+    pins::outweigh_copies(|| {
+        for x in records {
+            // What can't be written isn't met; see `one`.
+            let _ = postcard::serialize_with_flavor::<T, Nowhere, ()>(x, Nowhere);
+        }
     })
-}
-
-#[cold]
-fn copy<T: Wire>(x: &T) -> Option<T> {
-    postcard::from_bytes(&postcard::to_stdvec(x).ok()?).ok()
 }
 
 /// Takes everything, keeps nothing.
@@ -72,9 +79,13 @@ mod tests {
     use crate::Str;
     use crate::text::TextBlock;
 
-    fn line() -> Str {
+    fn lines() -> Vec<Str> {
         let block = TextBlock::from_str(&"a line of more than twenty-three bytes\n".repeat(10_000));
-        block.lines().next().unwrap()
+        block.lines().collect()
+    }
+
+    fn line() -> Str {
+        lines().swap_remove(5)
     }
 
     #[test]
@@ -91,10 +102,13 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_most_of_its_block_stays() {
+    fn what_is_most_of_its_block_stays() {
         let own = line().detach();
         let place = own.as_ptr();
         assert_eq!(one(own).as_ptr(), place);
+        let lines = lines();
+        let place = lines[7].as_ptr();
+        assert_eq!(all(lines)[7].as_ptr(), place);
     }
 
     #[test]

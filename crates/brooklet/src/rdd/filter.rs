@@ -55,6 +55,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
         &self,
         f: F,
     ) -> Rdd<T, FilterPipe<P, F>> {
-        self.narrow(|parent| FilterPipe { parent, f: f.into(), site: Site::here("filter") })
+        let site = Site::here("filter");
+        self.narrow(|parent| FilterPipe { parent, f: f.into(), site })
     }
 }

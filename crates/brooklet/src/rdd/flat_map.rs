@@ -60,6 +60,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     where
         I::Item: Data,
     {
-        self.narrow(|parent| FlatMapPipe { parent, f: f.into(), site: Site::here("flat_map") })
+        let site = Site::here("flat_map");
+        self.narrow(|parent| FlatMapPipe { parent, f: f.into(), site })
     }
 }

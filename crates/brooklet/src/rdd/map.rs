@@ -50,6 +50,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
         &self,
         f: F,
     ) -> Rdd<U, MapPipe<P, F>> {
-        self.narrow(|parent| MapPipe { parent, f: f.into(), site: Site::here("map") })
+        let site = Site::here("map");
+        self.narrow(|parent| MapPipe { parent, f: f.into(), site })
     }
 }

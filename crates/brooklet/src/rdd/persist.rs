@@ -68,7 +68,7 @@ impl<T: Wire> PersistPipe<T> {
         cx.check()?;
         let values = Values::new(detach::all(records));
         match cx.blocks().put(self.id(part), values.clone(), Values::<T>::decode, self.level) {
-            Ok(_) => {}
+            Ok(_) => cx.made(self.id(part)),
             // Without room the partition is used once and computed again by the next reader.
             Err(BlockError::NoRoom { block, bytes }) => {
                 tracing::warn!("no room to persist {block} ({bytes} bytes) of {}", self.site);

@@ -6,9 +6,7 @@ struct Visit {
 }
 
 fn program(numbers: &DStream<i64>) {
-    numbers
-        .map(|n| Visit { page: n.to_string() })
-        .foreach_rdd(|rdd, _| rdd.collect().map(drop));
+    numbers.map(|n| Visit { page: n.to_string() }).foreach_rdd(|rdd, _| rdd.collect().map(drop));
 }
 
 fn main() {

@@ -131,3 +131,35 @@ fn graceful_stop_empties_the_queue() {
     assert_eq!(seen.items(), want);
     assert!(driver.input().is_empty());
 }
+
+#[test]
+fn union_needs_streams_and_one_context_for_all() {
+    let conf = || Conf::new("union").master("local[1]");
+    let ssc = StreamingContext::new(conf(), seconds(1)).unwrap();
+    let e = ssc.union(Vec::<DStream<i32>>::new()).unwrap_err();
+    assert!(e.to_string().contains("at least one stream"), "{e}");
+    let (_, mine) = ssc.queue_stream::<i32>();
+    assert!(ssc.union([mine.clone()]).is_ok());
+    let other = StreamingContext::new(conf(), seconds(1)).unwrap();
+    let (_, theirs) = other.queue_stream::<i32>();
+    let both = std::panic::AssertUnwindSafe(|| ssc.union([mine, theirs]).map(drop));
+    assert!(std::panic::catch_unwind(both).is_err(), "streams of two contexts");
+}
+
+#[test]
+fn contexts_run_in_turn_on_one_core_context() {
+    let core = Context::new(Conf::new("core").master("local[2]")).unwrap();
+    for turn in 0..3 {
+        let ssc = StreamingContext::with_context(&core, millis(5)).unwrap();
+        let (queue, numbers) = ssc.queue_stream::<i32>();
+        let seen = Collector::new();
+        collect(&numbers.map(|x| (x % 2, x)).reduce_by_key(|a, b| a + b), &seen);
+        queue.push(turn..turn + 4);
+        ssc.start().unwrap();
+        seen.wait_until(|_, n| n == 2);
+        ssc.stop(true).unwrap();
+        assert_eq!(seen.sums().values().sum::<i32>(), 4 * turn + 6);
+        assert!(ssc.start().is_err());
+    }
+    assert_eq!(core.parallelize(0..10, 2).count().unwrap(), 10, "the core context goes on");
+}

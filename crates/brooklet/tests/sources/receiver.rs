@@ -277,6 +277,30 @@ fn disk_only_blocks_are_files_until_their_batch_is_over() {
 }
 
 #[test]
+fn block_that_cannot_be_stored_is_an_error_of_store_block() {
+    let folder = Folder::new("file");
+    let file = folder.0.join("not a folder");
+    std::fs::write(&file, "").unwrap();
+    let told = Arc::new(OnceLock::new());
+    let t = told.clone();
+    let feed = scripted(move |out: &mut Store<u64>| {
+        let _ = t.set(out.store_block([1, 2]));
+        Ok(())
+    });
+    let mut driver = Driver::local(Driver::<()>::conf().local_dir(file), move |ssc| {
+        ssc.receiver_stream_at(feed, StorageLevel::DISK_ONLY).print_to(1, |_| ());
+        Ok(())
+    })
+    .unwrap();
+    let notes = Notes::of(driver.context());
+    driver.start().unwrap();
+    driver.context().await_receivers().unwrap();
+    assert!(matches!(told.get(), Some(Err(StoreError::Failed(_)))), "{told:?}");
+    driver.batch().unwrap();
+    assert_eq!(notes.completed(1).num_records(), 0, "what isn't stored is in no batch");
+}
+
+#[test]
 fn blocks_beyond_the_memory_limit_go_to_disk_and_come_back() {
     let folder = Folder::new("spill");
     let conf = Driver::<()>::conf().local_dir(&folder.0).block_store_memory(1 << 20);
@@ -435,10 +459,11 @@ fn receiver_that_is_to_stop_is_told_and_its_records_are_kept() {
     started.pass();
     driver.context().stop(true).unwrap();
     assert_eq!(seen.items().len() as u64, accepted.load(Ordering::SeqCst));
-    notes.wait("stopped receiver", |e| match e {
-        Heard::ReceiverStopped(r) => Some(assert!(!r.active && r.last_error.is_empty(), "{r:?}")),
+    let last = notes.wait("stopped receiver", |e| match e {
+        Heard::ReceiverStopped(r) => Some(r.clone()),
         _ => None,
     });
+    assert!(!last.active && last.last_error.is_empty(), "{last:?}");
 }
 
 #[test]
@@ -512,12 +537,12 @@ fn rate_limit_follows_the_clock_and_spares_whole_blocks() {
     let _ = clock.set(driver.clock().clone());
     driver.start().unwrap();
     until("the whole block", || counter(driver.context(), "scripted-0.records") >= 1_000);
-    for want in [100, 200, 250] {
-        driver.batch().unwrap();
-        until("the second's records", || stored.load(Ordering::SeqCst) == want);
+    for want in [30, 60, 90, 120, 150, 180, 210, 240, 250] {
+        driver.clock().advance(millis(300));
+        until("the records of 300 ms", || stored.load(Ordering::SeqCst) == want);
     }
     driver.context().await_receivers().unwrap();
-    driver.batches(2).unwrap();
+    driver.context().stop(true).unwrap();
     assert_eq!(seen.multiset(), multiset((0..250).chain(1_000..2_000)));
     assert_eq!(counter(driver.context(), "scripted-0.errors"), 0);
 }

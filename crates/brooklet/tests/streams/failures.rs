@@ -142,11 +142,11 @@ impl Partitioner<i64> for Nowhere {
 }
 
 #[test]
-fn a_partitioner_without_partitions_is_refused_instead_of_losing_every_record() {
-    let e = failure(TestEngine::Local, |s| {
+#[should_panic(expected = "partitioner `nowhere` has no partitions")]
+fn a_partitioner_without_partitions_is_refused_at_the_call_instead_of_losing_every_record() {
+    driver::<i64>(TestEngine::Local, conf(), |_, s| {
         s.map(|x| (x, x)).reduce_by_key_with(|a, _| a, Nowhere).count().print_to(1, |_| {});
     });
-    assert!(e.to_string().contains("partitioner `nowhere` has no partitions"), "{e}");
 }
 
 #[test]
@@ -654,4 +654,23 @@ fn a_failed_step_is_skipped_and_the_stream_goes_on() {
         let failed: Vec<bool> = heard.iter().map(|b| b.is_failed()).collect();
         assert_eq!(failed, [false, true, false]);
     }
+}
+
+#[test]
+fn a_panic_in_a_chain_built_on_an_rdd_names_the_users_line() {
+    let ctx = Context::new(conf().task_max_failures(1)).unwrap();
+    let rdd = ctx.parallelize(1..=10i64, 2);
+    let start = line!() + 1;
+    let map = rdd.map(|x| (trip(x == 3), x).1).count();
+    let filter = rdd.filter(|x| (trip(*x == 3), true).1).count();
+    let flat_map = rdd.flat_map(|x| (trip(x == 3), [x]).1).count();
+    let parts = rdd.map_partitions(|xs| (trip(true), xs).1).count();
+    let reduce = rdd.map(|x| (1, x)).reduce_by_key(|a, _| (trip(true), a).1).count();
+    let foreach = rdd.foreach(|x| trip(x == 3));
+    assert_panicked(&map.unwrap_err(), "map", start);
+    assert_panicked(&filter.unwrap_err(), "filter", start + 1);
+    assert_panicked(&flat_map.unwrap_err(), "flat_map", start + 2);
+    assert_panicked(&parts.unwrap_err(), "map_partitions", start + 3);
+    assert_panicked(&reduce.unwrap_err(), "reduce_by_key", start + 4);
+    assert_panicked(&foreach.unwrap_err(), "foreach", start + 5);
 }

@@ -343,15 +343,15 @@ fn a_thousand_starts_and_stops_leave_no_thread_and_no_open_file() {
         let conf = Conf::new("life").master("local[2]").clock(clock.clone());
         let ssc = StreamingContext::new(conf, seconds(1)).unwrap();
         ssc.receiver_stream(Burst(3)).count().print_to(1, |_| {});
-        if i % 2 == 0 {
+        if i.is_multiple_of(2) {
             ssc.async_receiver_stream(AsyncBurst(3)).print_to(1, |_| {});
         }
         ssc.start().unwrap();
         clock.advance(seconds(1));
-        if i % 3 == 0 {
+        if i.is_multiple_of(3) {
             ssc.await_receivers().unwrap();
         }
-        ssc.stop(i % 3 == 0).unwrap();
+        ssc.stop(i.is_multiple_of(3)).unwrap();
     };
     (0..4).for_each(life);
     let before = resources();

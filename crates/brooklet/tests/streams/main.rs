@@ -1,6 +1,8 @@
 //! Behaviour of streams and of the engine below them, through the public API, on the local and on the
 //! loopback engine. Nothing sleeps; results are compared as multisets or exactly, never as sets.
 
+#![allow(clippy::unwrap_used, clippy::type_complexity)] // a failed step is a failed test
+
 mod compile_fail;
 mod engines;
 mod failures;
