@@ -364,6 +364,9 @@ impl Conf {
             Err(Error::Config { key: key.into(), problem: problem.into() })
         };
         self.threads()?;
+        if self.app_name.contains('\0') {
+            return bad("app_name", "must not contain a NUL character");
+        }
         if self.default_parallelism == Some(0) {
             return bad("default_parallelism", "must be at least 1");
         }

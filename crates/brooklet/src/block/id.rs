@@ -11,7 +11,7 @@ use crate::Time;
 pub enum BlockId {
     /// A block of a receiver. It exists once and can't be computed again: never dropped for room.
     Received {
-        /// The receiver's stream.
+        /// The receiver's stream; the number of its streaming context is in the upper 16 bits.
         stream: u32,
         /// Its number within the stream, from 0.
         seq: u64,
@@ -46,7 +46,7 @@ impl BlockId {
 impl fmt::Display for BlockId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BlockId::Received { stream, seq } => write!(f, "input-{stream}-{seq}"),
+            BlockId::Received { stream, seq } => write!(f, "input-{}-{seq}", stream & 0xFFFF),
             BlockId::Rdd { op: (op, sub), batch, partition } => {
                 write!(f, "rdd-{op}-{sub}-{}-{partition}", batch.millis())
             }

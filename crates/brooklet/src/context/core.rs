@@ -1,6 +1,6 @@
 //! `Context`: what runs jobs over RDDs (the role of Spark's `SparkContext`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -11,7 +11,7 @@ use crate::conf::Conf;
 use crate::data::{Data, HashSeed, Wire};
 use crate::dstream::Graph;
 use crate::engine::{
-    Accumulate, Accumulator, Accumulators, Broadcast, DoubleSum, Engine, Env, Executor, JobOutput,
+    Accumulate, Accumulator, Accumulators, Broadcast, DoubleSum, Engine, Env, Executor, JobOutput, Making,
     JobSpec, LocalEngine, LongSum, OpId, OutputStore, Payload, Pool, RemoteEngine, Replay, Role,
     StageKey, TaskBody, TaskError,
 };
@@ -55,6 +55,10 @@ pub(crate) struct Inner {
     bodies: Mutex<HashMap<StageKey, Body, foldhash::fast::RandomState>>,
     graphs: Mutex<HashMap<u32, Weak<Graph>>>,
     replays: Mutex<HashMap<(OpId, Time), Replay>>,
+    /// Batches whose jobs are to stop.
+    cancelled: Mutex<HashSet<(u32, Time)>>,
+    /// Stages that a running job makes: another job that needs them waits.
+    pub(crate) making: Making,
     next_graph: AtomicU32,
     next_rdd: AtomicU64,
 }
@@ -91,7 +95,8 @@ impl Context {
         let seed = conf.hash_seed.unwrap_or_else(HashSeed::random);
         let ctx = Context::bare(conf, threads, seed, false, false);
         let inner = &ctx.0;
-        let pool = Pool::new(&inner.conf.app_name, threads);
+        let pool = Pool::new(&inner.conf.app_name, threads)
+            .map_err(|e| Error::io(format!("starting {threads} task threads"), e))?;
         let engine = LocalEngine::new(
             Arc::downgrade(inner),
             inner.env.clone(),
@@ -135,6 +140,7 @@ impl Context {
         let make = if conf.compress_blocks { BlockStore::compressed } else { BlockStore::new };
         let blocks = make(conf.block_store_memory, conf.local_dir.clone());
         let parallelism = conf.default_parallelism.unwrap_or(threads);
+        let accumulators: Arc<Accumulators> = Arc::default();
         Context(Arc::new(Inner {
             conf,
             parallelism,
@@ -145,13 +151,16 @@ impl Context {
                 bytes,
                 seed,
                 fetch_from: None,
+                accumulators: accumulators.clone(),
             }),
-            accumulators: Arc::default(),
+            accumulators,
             stats: Stats::default(),
             engine: OnceLock::new(),
             bodies: Mutex::default(),
             graphs: Mutex::default(),
             replays: Mutex::default(),
+            cancelled: Mutex::default(),
+            making: Making::default(),
             next_graph: AtomicU32::new(1),
             next_rdd: AtomicU64::new(0),
         }))
@@ -184,14 +193,28 @@ impl Context {
     }
 
     /// The records of all `rdds`, partitions one after the other.
+    ///
+    /// # Panics
+    /// When one belongs to another context.
+    #[track_caller]
     pub fn union<T: Data>(&self, rdds: impl IntoIterator<Item = Rdd<T>>) -> Rdd<T> {
         let rdds: Vec<_> = rdds.into_iter().collect();
+        rdds.iter().for_each(|r| self.same_context(r));
         let owner = rdds.iter().find(|r| !r.origin.is_plain()).map(|r| r.origin.clone());
         let pipe = Erased::new(Arc::new(UnionPipe(rdds.iter().map(Rdd::erased).collect())));
         match owner {
             Some(origin) => Rdd::new(self, Arc::new(pipe), origin),
             None => self.plain(pipe),
         }
+    }
+
+    /// RDDs of two contexts have stages of the same names.
+    #[track_caller]
+    pub(crate) fn same_context<T, P>(&self, rdd: &Rdd<T, P>) {
+        assert!(
+            Arc::ptr_eq(&self.0, &rdd.ctx.0),
+            "RDDs of two contexts can't be combined: make both with one `Context`"
+        );
     }
 
     fn plain<T: Data>(&self, pipe: Erased<T>) -> Rdd<T> {
@@ -256,7 +279,9 @@ impl Inner {
         } else {
             Body::Weak(Arc::downgrade(body))
         };
-        self.bodies.get().insert(body.key(), entry);
+        // What is replaced is dropped outside of the lock: its own drop takes it.
+        let old = self.bodies.get().insert(body.key(), entry);
+        drop(old);
     }
 
     /// The body of a stage. An executor that hasn't built the batch's lineage yet builds it now.
@@ -298,7 +323,9 @@ impl Inner {
             }
             bodies.remove(key);
         }
-        ctx.accumulators.forget(|k| k == key);
+        if key.op.graph == 0 {
+            ctx.accumulators.forget(|k| k == key); // a batch's are forgotten with the batch
+        }
         ctx.env.store.release(key, width);
         if let Some(e) = ctx.engine.get() {
             e.release(key, width);
@@ -323,6 +350,20 @@ impl Inner {
 
     pub(crate) fn add_graph(&self, id: u32, graph: &Arc<Graph>) {
         self.graphs.get().insert(id, Arc::downgrade(graph));
+    }
+
+    pub(crate) fn graph_dropped(&self, id: u32) {
+        self.graphs.get().remove(&id);
+        self.cancelled.get().retain(|(g, _)| *g != id);
+    }
+
+    /// Jobs of this batch are to stop, also those that aren't submitted yet.
+    pub(crate) fn cancel_batch(&self, graph: u32, t: Time) {
+        self.cancelled.get().insert((graph, t));
+    }
+
+    pub(crate) fn is_cancelled(&self, graph: u32, t: Time) -> bool {
+        self.cancelled.get().contains(&(graph, t))
     }
 
     fn graph(&self, id: u32) -> Option<Arc<Graph>> {
@@ -376,7 +417,7 @@ impl Inner {
 
     /// The recorded result of an action inside `transform`.
     pub(crate) fn replayed(&self, op: OpId, t: Time, action: u32) -> Option<Payload> {
-        self.replays.get().get(&(op, t))?.values.get(action as usize).cloned()
+        self.replays.get().get(&(op, t))?.values.get(action as usize)?.clone()
     }
 
     pub(crate) fn record_replay<R: Wire>(
@@ -386,11 +427,11 @@ impl Inner {
         action: u32,
         results: &[R],
     ) -> Result<()> {
-        let p = Payload::new(results.to_vec(), self.env.bytes)?;
+        let p = Payload::encode(&results)?;
         let mut g = self.replays.get();
         let values = &mut g.entry((op, t)).or_default().values;
-        values.truncate(action as usize);
-        values.push(p);
+        values.resize(values.len().max(action as usize + 1), None);
+        values[action as usize] = Some(p);
         Ok(())
     }
 
@@ -417,6 +458,7 @@ impl Inner {
         };
         drop(gone);
         self.replays.get().retain(|(op, t), _| op.graph != graph || *t > up_to);
+        self.cancelled.get().retain(|(g, t)| *g != graph || *t > up_to);
         self.accumulators.forget(over);
         if self.executor
             && let Some(g) = self.graph(graph)

@@ -2,17 +2,19 @@
 
 use std::sync::{Arc, OnceLock};
 
+use crate::block::BlockId;
 use crate::dstream::{Graph, InputOperator, Kind, Operator};
 use crate::engine::{panic_text, take_culprit};
 use crate::receiver::{ReceiverEvents, ReceiverTracker};
 use crate::scheduler::{BatchGraph, Event, ListenerBus, OutputMeta, ReceiverInfo, StreamInputInfo};
+use crate::sync::{LockExt, Mutex};
 use crate::{Error, Result, Time, millis};
 
 /// The graph with its receivers, as the scheduler sees it.
 pub(super) struct Driver {
     graph: Arc<Graph>,
     tracker: Arc<ReceiverTracker>,
-    running: OnceLock<Running>,
+    running: Mutex<Option<Arc<Running>>>,
 }
 
 /// The operators by kind, fixed at the start.
@@ -24,15 +26,18 @@ struct Running {
 
 impl Driver {
     pub(super) fn new(graph: Arc<Graph>, tracker: Arc<ReceiverTracker>) -> Driver {
-        Driver { graph, tracker, running: OnceLock::new() }
+        Driver { graph, tracker, running: Mutex::default() }
     }
 
-    fn running(&self) -> &Running {
-        self.running.get_or_init(|| Running {
-            inputs: self.graph.inputs(),
-            steps: self.graph.of_kind(Kind::Step),
-            outputs: self.graph.outputs().into_iter().map(|(_, op)| op).collect(),
-        })
+    fn running(&self) -> Arc<Running> {
+        let make = || {
+            Arc::new(Running {
+                inputs: self.graph.inputs(),
+                steps: self.graph.of_kind(Kind::Step),
+                outputs: self.graph.outputs().into_iter().map(|(_, op)| op).collect(),
+            })
+        };
+        self.running.get().get_or_insert_with(make).clone()
     }
 
     /// A panic outside of tasks and of closures that have their own guard.
@@ -50,10 +55,17 @@ impl Driver {
 impl BatchGraph for Driver {
     fn begin(&self, zero: Time) -> Result<()> {
         self.graph.set_zero(zero);
-        for input in &self.running().inputs {
-            input.start(&self.graph)?;
+        let running = self.running();
+        for (i, input) in running.inputs.iter().enumerate() {
+            if let Err(e) = input.start(&self.graph) {
+                running.inputs[..i].iter().for_each(|started| started.stop());
+                return Err(e);
+            }
         }
-        self.tracker.start()
+        self.tracker.start().inspect_err(|_| {
+            self.tracker.stop(false);
+            running.inputs.iter().for_each(|i| i.stop());
+        })
     }
 
     fn allocate(&self, t: Time, empty: bool) -> Result<Vec<StreamInputInfo>> {
@@ -83,8 +95,8 @@ impl BatchGraph for Driver {
     }
 
     fn run_output(&self, output: usize, t: Time) -> Result<()> {
-        let op = &self.running().outputs[output];
-        Driver::guarded("an output", || op.run(&self.graph, t))
+        let running = self.running();
+        Driver::guarded("an output", || running.outputs[output].run(&self.graph, t))
     }
 
     fn cancel(&self, t: Time) {
@@ -115,6 +127,13 @@ impl BatchGraph for Driver {
 
     fn stop_graph(&self) {
         self.running().inputs.iter().for_each(|i| i.stop());
+        // Nothing runs any more. What the closures hold goes (the context itself, if they stop it), and
+        // received blocks that no batch will read.
+        let graph = self.graph.id;
+        let mine = |id: BlockId| id.stream().is_some_and(|s| s >> 16 == graph);
+        self.graph.ctx.0.env.blocks.remove_all(mine);
+        drop(self.running.get().take());
+        self.graph.clear();
     }
 }
 

@@ -14,7 +14,7 @@ use crate::dstream::{DStream, Graph, Kind, union_of};
 use crate::engine::{OpId, Site};
 use crate::metrics::StreamingMetrics;
 use crate::receiver::{
-    AsyncReceiver, ErasedReceiver, Receiver, ReceiverTracker, erase, erase_async,
+    AsyncReceiver, ErasedReceiver, Receiver, ReceiverTracker, erase, erase_async, internal_stream,
 };
 use crate::scheduler::{ListenerId, Scheduler, Stage, StreamingListener};
 use crate::source::{
@@ -317,7 +317,7 @@ impl StreamingContext {
             (node.clone(), Some(node as _))
         });
         if let Some(tracker) = tracker
-            && let Err(e) = tracker.add(stream as u32, receiver, level)
+            && let Err(e) = tracker.add(internal_stream(graph.id, stream), receiver, level)
         {
             panic!("{site}: {e}");
         }
@@ -412,7 +412,7 @@ impl StreamingContext {
         let mut all: BTreeMap<String, u64> = self.0.graph.skipped().into_iter().collect();
         if let Some(run) = &self.0.run {
             for info in run.tracker.infos() {
-                for (name, n) in run.tracker.counters(info.stream_id as u32) {
+                for (name, n) in run.tracker.counters(internal_stream(self.0.graph.id, info.stream_id)) {
                     all.insert(format!("{}-{}.{name}", info.name, info.stream_id), n);
                 }
             }

@@ -3,7 +3,7 @@
 use super::{DStream, Kind, LineageNode, Node};
 use crate::data::Data;
 use crate::engine::Site;
-use crate::rdd::Erased;
+use crate::rdd::Pipe;
 
 impl<T: Data, N: Node<Out = T>> DStream<T, N> {
     /// The common type `DStream<T>`, for fields, collections, arguments and returns. Cuts the fused chain:
@@ -23,7 +23,7 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
         let slide = self.slide_duration();
         self.operator(Kind::Lineage, Site::here("boxed"), |_| {
             LineageNode::new(slide, move |g, t| {
-                Ok(node.at(&super::GraphRef(g), t)?.map(|p| Erased(p)))
+                Ok(node.at(&super::GraphRef(g), t)?.map(Pipe::erase))
             })
         })
     }

@@ -9,7 +9,7 @@ use crate::rdd::{Outcome, PartitionIter, user_failure};
 
 impl<T: Data, N: Node<Out = T>> DStream<T, N> {
     /// Calls `f` once for each partition of each batch, also for empty ones, in tasks: the place for one
-    /// connection or one transaction, and the output that runs on a cluster whatever `f` captures. `f`
+    /// connection or one transaction (the records of a partition are buffered for the call), and the output that runs on a cluster whatever `f` captures. `f`
     /// may return `Result`; an error fails the task, and a failed task is tried again, so effects may
     /// happen more than once.
     ///

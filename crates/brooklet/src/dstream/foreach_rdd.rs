@@ -1,6 +1,7 @@
 //! `foreach_rdd`: each batch's RDD handed to a closure on the driver.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ struct ForeachRdd<T, F> {
     site: Site,
     node: AnyNode<T>,
     f: Mutex<F>,
+    /// How often each batch has been tried.
+    attempts: Mutex<BTreeMap<Time, u32>>,
 }
 
 impl<T: Data, O: Outcome, F: FnMut(Rdd<T>, Time) -> O + Send> Operator for ForeachRdd<T, F> {
@@ -29,15 +32,28 @@ impl<T: Data, O: Outcome, F: FnMut(Rdd<T>, Time) -> O + Send> Operator for Forea
     fn run(&self, graph: &Graph, t: Time) -> Result<()> {
         let Some(pipe) = self.node.dyn_at(&GraphRef(graph), t)? else { return Ok(()) };
         let base = Erased(Arc::new(Base(pipe)));
-        let rdd = Rdd::new(&graph.ctx, Arc::new(base), Origin::new(self.id, t, Travel::Shipped));
+        let rdd = Rdd::new(&graph.ctx, Arc::new(base), self.origin(t));
         let mut f = self.f.get();
         let done = catch_unwind(AssertUnwindSafe(|| f(rdd, t).outcome()));
         user_result(self.site, t, done)
     }
 
+    fn forget(&self, up_to: Time) {
+        self.attempts.get().retain(|t, _| *t > up_to);
+    }
+
     fn base(&self, graph: &Graph, t: Time) -> Result<Option<Box<dyn Any + Send + Sync>>> {
         let pipe = self.node.dyn_at(&GraphRef(graph), t)?;
         Ok(pipe.map(|p| Box::new(p) as Box<dyn Any + Send + Sync>))
+    }
+}
+
+impl<T, F> ForeachRdd<T, F> {
+    fn origin(&self, t: Time) -> Arc<Origin> {
+        let mut attempts = self.attempts.get();
+        let n = attempts.entry(t).or_insert(0);
+        *n += 1;
+        Origin::attempt(self.id, t, Travel::Shipped, *n - 1)
     }
 }
 
@@ -92,7 +108,7 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
         let mut op = OpId::default();
         self.graph.add(&path, Kind::Output, site, |id| {
             op = id;
-            Arc::new(ForeachRdd { id, site, node, f: Mutex::new(f) })
+            Arc::new(ForeachRdd { id, site, node, f: Mutex::new(f), attempts: Mutex::default() })
         });
         Output::new(&self.graph, op)
     }

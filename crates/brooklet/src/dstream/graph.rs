@@ -69,14 +69,27 @@ pub(crate) trait InputOperator: Send + Sync {
 /// One operator in the graph's table.
 pub(crate) struct Entry {
     pub(crate) id: OpId,
-    /// Structural path and, where paths repeat, an ordinal in creation order.
-    path: String,
+    /// Structural path.
+    base: String,
+    /// Where paths repeat: the how many-th in creation order.
+    ordinal: usize,
     /// The identity in a checkpoint: the user's name or the path without ordinal.
     name: Option<String>,
     kind: Kind,
     pub(crate) site: Site,
     pub(crate) op: Arc<dyn Operator>,
     pub(crate) input: Option<Arc<dyn InputOperator>>,
+}
+
+impl Entry {
+    /// The user's name, else the path with its ordinal.
+    fn identity(&self) -> String {
+        match (&self.name, self.ordinal) {
+            (Some(name), _) => name.clone(),
+            (None, 0) => self.base.clone(),
+            (None, n) => format!("{}#{n}", self.base),
+        }
+    }
 }
 
 /// The operators of one [`StreamingContext`](crate::StreamingContext).
@@ -139,13 +152,14 @@ impl Graph {
              first",
         );
         let mut g = self.entries.get();
-        let n = g.iter().filter(|e| e.path.split('#').next() == Some(path)).count();
-        let path = if n == 0 { path.to_string() } else { format!("{path}#{n}") };
+        let ordinal = g.iter().filter(|e| e.base == path).count();
         let mut h = DefaultHasher::new();
-        path.hash(&mut h);
+        (path, ordinal).hash(&mut h);
         let id = OpId { graph: self.id, id: h.finish() };
+        assert!(g.iter().all(|e| e.id != id), "{site}: two operators have one id; please report it");
+        let base = path.to_string();
         let (op, input) = make(id);
-        g.push(Entry { id, path, name: None, kind, site, op: op.clone(), input });
+        g.push(Entry { id, base, ordinal, name: None, kind, site, op: op.clone(), input });
         op
     }
 
@@ -208,7 +222,7 @@ impl Graph {
         let g = self.entries.get();
         let mut found: Vec<(String, Vec<Site>)> = Vec::new();
         for e in g.iter().filter(|e| e.kind != Kind::Lineage && e.name.is_none()) {
-            let path = e.path.split('#').next().unwrap_or_default();
+            let path = e.base.as_str();
             match found.iter_mut().find(|(p, _)| p == path) {
                 Some((_, sites)) => sites.push(e.site),
                 None => found.push((path.to_string(), vec![e.site])),
@@ -223,7 +237,7 @@ impl Graph {
         self.entries
             .get()
             .iter()
-            .map(|e| e.name.clone().unwrap_or_else(|| e.path.clone()))
+            .map(|e| e.identity())
             .collect()
     }
 
@@ -319,11 +333,25 @@ impl Graph {
         ops.iter().for_each(|o| o.forget(up_to));
     }
 
+    /// Nothing is run any more: closures go, and with them what they hold (a context, perhaps).
+    pub(crate) fn clear(&self) {
+        let gone = std::mem::take(&mut *self.entries.get());
+        drop(gone);
+    }
+
     /// Asks the running jobs of batch `t` to stop at their next chunk.
     pub(crate) fn cancel(&self, t: Time) {
+        // Jobs that are submitted from now on find this; those that run are told below.
+        self.ctx.0.cancel_batch(self.id, t);
         if let Ok(e) = self.ctx.0.engine() {
             e.cancel(&|id: &JobId| id.op.graph == self.id && id.batch == t);
         }
+    }
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        self.ctx.0.graph_dropped(self.id);
     }
 }
 

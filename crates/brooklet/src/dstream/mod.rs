@@ -35,6 +35,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use foreach_rdd::user_result;
 pub(crate) use graph::{Graph, InputOperator, Kind, Operator};
 pub use map_values::WithKey;
 pub(crate) use node::{DynNode, Memo};
@@ -107,10 +108,13 @@ impl<T: Data> DStream<T> {
     ///
     /// Two operators of one kind may not have the same name: `start` refuses.
     pub fn name(self, name: &str) -> DStream<T> {
-        if let Some(id) = self.id {
-            self.graph.name(id, name);
+        let mut named = self;
+        if let Some(id) = named.id {
+            named.graph.name(id, name);
+            // Paths of what comes below tell the names of their anchors.
+            named.path = format!("{}[{name}]", named.path).into();
         }
-        self
+        named
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) trait DynNode<T>: Send + Sync {
 
 impl<N: Node> DynNode<N::Out> for N {
     fn dyn_at(&self, graph: &GraphRef<'_>, t: Time) -> Result<Option<Erased<N::Out>>> {
-        Ok(self.at(graph, t)?.map(|p| Erased(p)))
+        Ok(self.at(graph, t)?.map(Pipe::erase))
     }
     fn dyn_slide(&self, batch: Duration) -> Duration {
         self.slide(batch)

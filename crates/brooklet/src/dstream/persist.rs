@@ -6,7 +6,7 @@ use super::{DStream, GraphRef, Kind, LineageNode, Node};
 use crate::block::StorageLevel;
 use crate::data::{Data, Wire};
 use crate::engine::{Role, Site, StageKey};
-use crate::rdd::Erased;
+use crate::rdd::{Erased, Pipe};
 use crate::rdd::persist::PersistPipe;
 
 impl<T: Data, N: Node<Out = T>> DStream<T, N> {
@@ -33,7 +33,7 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
             LineageNode::new(slide, move |g, t| {
                 let Some(parent) = node.at(&GraphRef(g), t)? else { return Ok(None) };
                 let key = StageKey { op, sub: 0, role: Role::Persist, batch: t };
-                let pipe = PersistPipe::new(&g.ctx.0, key, Erased::new(parent), level, site);
+                let pipe = PersistPipe::new(&g.ctx.0, key, parent.erase(), level, site);
                 Ok(Some(Erased::new(Arc::new(pipe))))
             })
         })

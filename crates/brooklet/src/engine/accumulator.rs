@@ -14,6 +14,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{AccUpdates, Payload, StageKey, TaskError};
+use crate::rdd::STAGES_OF_AN_ATTEMPT;
 use crate::data::Wire;
 use crate::sync::{LockExt, Mutex};
 
@@ -113,25 +114,38 @@ impl<A> Clone for Accumulator<A> {
 }
 
 impl<A: Accumulate> Accumulator<A> {
-    /// Adds an item: in a task to the task's output, on the driver at once.
+    /// Adds an item: in a task of its context to the task's output; on the driver, and in tasks of another
+    /// context, at once.
     pub fn add(&self, item: A::Item) {
-        let mut item = Some(item);
+        // The sum is taken out while the user's `add` runs, which may itself use accumulators.
+        let mine = TASK.with(|t| {
+            let mut t = t.borrow_mut();
+            let t = t.as_mut().filter(|t| Arc::ptr_eq(&t.table, &self.table))?;
+            let at = t.sums.iter().position(|(id, _)| *id == self.id);
+            Some(at.map_or_else(|| Box::new(A::default()) as _, |at| t.sums.swap_remove(at).1))
+        });
+        let Some(mut sum) = mine else {
+            let mut fresh = A::default();
+            fresh.add(item);
+            return self.table.with(self.id, |a: &mut A| a.merge(fresh));
+        };
+        if let Some(a) = AnyAcc::as_mut_any(&mut *sum).downcast_mut::<A>() {
+            a.add(item);
+        }
         TASK.with(|t| {
-            if let Some(mine) = &mut *t.borrow_mut() {
-                let at = mine.iter().position(|(id, _)| *id == self.id).unwrap_or_else(|| {
-                    mine.push((self.id, Box::new(A::default())));
-                    mine.len() - 1
-                });
-                if let (Some(a), Some(x)) =
-                    (mine[at].1.as_mut_any().downcast_mut::<A>(), item.take())
-                {
-                    a.add(x);
+            if let Some(t) = t.borrow_mut().as_mut() {
+                match t.sums.iter_mut().find(|(id, _)| *id == self.id) {
+                    // The user's `add` has added to this same accumulator.
+                    Some((_, other)) => {
+                        let both = std::mem::replace(other, sum);
+                        if let Ok(p) = both.payload(false) {
+                            let _ = other.merge(p);
+                        }
+                    }
+                    None => t.sums.push((self.id, sum)),
                 }
             }
         });
-        if let Some(x) = item {
-            self.table.with(self.id, |a: &mut A| a.add(x));
-        }
     }
 
     /// What has been added by finished jobs, and on the driver.
@@ -215,7 +229,9 @@ impl Accumulators {
         }
         let mut g = self.0.get();
         for (stage, partition, updates) in accs {
-            if g.applied.insert((stage, partition)) {
+            // Every attempt of an output names its stages anew; for counting they are the same.
+            let first = StageKey { sub: stage.sub % STAGES_OF_AN_ATTEMPT, ..stage };
+            if g.applied.insert((first, partition)) {
                 for (id, u) in updates {
                     if let Some(e) = g.entries.get_mut(id as usize) {
                         e.value.merge(u)?;
@@ -241,11 +257,16 @@ impl fmt::Debug for Accumulators {
     }
 }
 
-type TaskAccs = Vec<(u32, Box<dyn AnyAcc>)>;
+/// What the running task has added.
+struct TaskSums {
+    /// The accumulators of the task's context.
+    table: Arc<Accumulators>,
+    sums: Vec<(u32, Box<dyn AnyAcc>)>,
+}
 
 thread_local! {
-    /// What the running task has added; `None` outside of tasks.
-    static TASK: RefCell<Option<TaskAccs>> = const { RefCell::new(None) };
+    /// `None` outside of tasks.
+    static TASK: RefCell<Option<TaskSums>> = const { RefCell::new(None) };
 }
 
 /// Whether this thread is running a task.
@@ -253,11 +274,12 @@ pub(crate) fn in_task() -> bool {
     TASK.with(|t| t.borrow().is_some())
 }
 
-pub(crate) fn begin_task() {
-    TASK.with(|t| *t.borrow_mut() = Some(Vec::new()));
+pub(crate) fn begin_task(table: &Arc<Accumulators>) {
+    let sums = TaskSums { table: table.clone(), sums: Vec::new() };
+    TASK.with(|t| *t.borrow_mut() = Some(sums));
 }
 
 pub(crate) fn end_task(bytes: bool) -> Result<AccUpdates, TaskError> {
-    let accs = TASK.with(|t| t.borrow_mut().take()).unwrap_or_default();
-    accs.into_iter().map(|(id, a)| Ok((id, a.payload(bytes)?))).collect()
+    let sums = TASK.with(|t| t.borrow_mut().take()).map(|t| t.sums).unwrap_or_default();
+    sums.into_iter().map(|(id, a)| Ok((id, a.payload(bytes)?))).collect()
 }

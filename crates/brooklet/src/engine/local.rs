@@ -91,6 +91,10 @@ impl Local {
     fn run(&self, spec: JobSpec) -> JobEnd {
         let stop = Arc::new(AtomicBool::new(false));
         self.running.get().push((spec.id, stop.clone()));
+        let ctx = self.ctx.upgrade();
+        if ctx.is_none_or(|c| c.is_cancelled(spec.id.op.graph, spec.id.batch)) {
+            stop.store(true, Relaxed);
+        }
         let mut output = JobOutput::default();
         let error = self.run_stages(&spec, &stop, &mut output).err();
         self.running.get().retain(|(_, s)| !Arc::ptr_eq(s, &stop));
@@ -98,6 +102,10 @@ impl Local {
             // What was published stays and won't be run again: it counts now. The rest never happened.
             output.results.clear();
             output.accs.retain(|(stage, ..)| keeps(stage.role));
+            // A block whose making was counted there has to be made and counted again.
+            for id in output.made.drain(..) {
+                self.env.blocks.remove(id);
+            }
         }
         JobEnd { output, error }
     }
@@ -148,7 +156,11 @@ impl Local {
             tasks,
         });
         let w = wave.clone();
-        self.pool.run(n, records < SMALL, Arc::new(move |i| w.run(i)));
+        if records < SMALL {
+            self.pool.run_cheap(n, Arc::new(move |i| w.run(i)));
+        } else {
+            self.pool.run(n, false, Arc::new(move |i| w.run(i)));
+        }
         let mut failed: Option<Failure> = None;
         let final_stage = spec.stages.len() - 1;
         for (i, done) in wave.done.iter().enumerate() {
@@ -157,6 +169,9 @@ impl Local {
                 Some(Ok(o)) => {
                     out.tasks_run += 1;
                     if !o.accs.is_empty() {
+                        if !keeps(task.stage.role) {
+                            out.made.extend(o.made);
+                        }
                         out.accs.push((task.stage, task.partition, o.accs));
                     }
                     if task.stage == spec.stages[final_stage].key {
@@ -194,14 +209,13 @@ impl Local {
         found.map_err(|last| JobError::Failed { attempts: 0, last })
     }
 
-    /// What a stage's tasks will read altogether.
+    /// What a stage's tasks will read altogether: from inputs and from earlier stages.
     fn input_records(&self, body: &dyn TaskBody) -> usize {
         let mut parents = Vec::new();
         body.parents(&mut parents);
-        if parents.is_empty() {
-            return body.input_records();
-        }
-        parents.iter().map(|p| self.env.store.records(&p.key())).sum()
+        parents.iter().fold(body.input_records(), |n, p| {
+            n.saturating_add(self.env.store.records(&p.key()))
+        })
     }
 }
 

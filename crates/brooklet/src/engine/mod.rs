@@ -34,6 +34,7 @@ pub use task::{TaskBody, TaskCx, TaskOutput};
 
 pub(crate) use accumulator::{Accumulators, in_task};
 pub(crate) use local::LocalEngine;
+pub(crate) use plan::Making;
 pub(crate) use pool::Pool;
 pub(crate) use remote::{Executor, RemoteEngine};
 pub(crate) use site::{panic_text, take_culprit};

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{JobEnd, JobError, JobId, JobOutput, JobSpec, Payload, Stage, Task, TaskBody};
+use super::{
+    JobEnd, JobError, JobId, JobOutput, JobSpec, Payload, Role, Stage, StageKey, Task, TaskBody,
+};
 use crate::context::Inner;
+use crate::sync::{Condvar, LockExt, Mutex, wait};
 use crate::{Error, Result, conf::defaults};
 
 /// Runs `root` for the given partitions and returns its results in that order.
@@ -24,8 +27,11 @@ pub(crate) fn run_job(
     ctx.add_body(root);
     let mut attempt = 0;
     let out = loop {
-        let mut stages = Vec::new();
-        plan(&**engine, root, Some(&partitions), &mut stages);
+        let (stages, claim) = ctx.making.claim(|| {
+            let mut stages = Vec::new();
+            plan(&**engine, root, Some(&partitions), &mut stages);
+            stages
+        });
         let mut spec = JobSpec {
             id: JobId { batch: key.batch, op: key.op, action: key.sub, run: attempt },
             fingerprint: 0,
@@ -44,6 +50,7 @@ pub(crate) fn run_job(
             "job {key}"
         );
         let JobEnd { output, error } = engine.submit(spec).wait();
+        drop(claim);
         ctx.stats.add(&output);
         let JobOutput { results, accs, .. } = output;
         ctx.accumulators.apply(accs)?;
@@ -65,6 +72,46 @@ pub(crate) fn run_job(
     };
     ctx.job_done(&key);
     out
+}
+
+/// The stages that running jobs make. Two jobs of a batch that share a shuffle run it once: the second one
+/// waits, and finds it there.
+#[derive(Default)]
+pub(crate) struct Making {
+    stages: Mutex<Vec<StageKey>>,
+    changed: Condvar,
+}
+
+/// Stages that a job has taken on; given back when it is dropped.
+pub(crate) struct Claim<'a> {
+    making: &'a Making,
+    stages: Vec<StageKey>,
+}
+
+impl Making {
+    /// Plans until nothing in the plan is another job's, and claims the plan's stages.
+    fn claim(&self, plan: impl Fn() -> Vec<Stage>) -> (Vec<Stage>, Claim<'_>) {
+        let mut taken = self.stages.get();
+        loop {
+            let stages = plan();
+            let shared = |s: &&Stage| matches!(s.key.role, Role::Map | Role::Update);
+            let keys: Vec<StageKey> = stages.iter().filter(shared).map(|s| s.key).collect();
+            if !keys.iter().any(|k| taken.contains(k)) {
+                taken.extend(&keys);
+                return (stages, Claim { making: self, stages: keys });
+            }
+            taken = wait(&self.changed, taken, None);
+        }
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if !self.stages.is_empty() {
+            self.making.stages.get().retain(|k| !self.stages.contains(k));
+            self.making.changed.notify_all();
+        }
+    }
 }
 
 /// Adds the stage of `body` after the stages it needs. Returns its index, or nothing when all of its

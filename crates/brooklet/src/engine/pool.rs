@@ -40,6 +40,9 @@ const SPIN: Duration = Duration::from_micros(15);
 /// Looks between two glances at the clock.
 const LOOKS: usize = 16;
 
+/// How long a small stage may keep the others waiting: a few wake-ups.
+const CHEAP: Duration = Duration::from_micros(50);
+
 /// Wake-ups one thread pays for; those it wakes go on.
 const WAKES: usize = 2;
 
@@ -62,10 +65,10 @@ impl Pool {
     /// Starts a pool that runs `threads` tasks at once: `threads - 1` workers named
     /// `{name}-task-{i}`, and whoever calls [`Pool::run`].
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// When `threads` is 0 or the system refuses a thread.
-    pub(crate) fn new(name: &str, threads: usize) -> Pool {
+    /// When the system refuses a thread.
+    pub(crate) fn new(name: &str, threads: usize) -> std::io::Result<Pool> {
         assert!(threads > 0, "a pool runs at least one task at once");
         let mut pool = Pool {
             shared: Arc::new(Shared::default()),
@@ -76,11 +79,24 @@ impl Pool {
             let shared = Arc::clone(&pool.shared);
             let worker = thread::Builder::new()
                 .name(format!("{name}-task-{i}"))
-                .spawn(move || worker(&shared))
-                .unwrap_or_else(|e| panic!("cannot start thread {name}-task-{i}: {e}"));
+                .spawn(move || worker(&shared))?;
             pool.workers.push(worker);
         }
-        pool
+        Ok(pool)
+    }
+
+    /// [`Pool::run`] for few records: in the calling thread, one after the other, as long as that is
+    /// cheap; what is left after [`CHEAP`] is shared out.
+    pub(crate) fn run_cheap(&self, n: usize, f: Task) {
+        let begun = Instant::now();
+        for i in 0..n {
+            let one = Arc::clone(&f);
+            self.run(1, true, Arc::new(move |_| one(i)));
+            let left = n - i - 1;
+            if left > 1 && begun.elapsed() > CHEAP {
+                return self.run(left, false, Arc::new(move |k| f(i + 1 + k)));
+            }
+        }
     }
 
     /// How many tasks may run at once.
@@ -466,7 +482,7 @@ mod tests {
     fn concurrent_jobs_run_each_task_once_and_never_more_than_n_at_once() {
         let runs = if cfg!(miri) { 5 } else { 500 };
         for threads in [1, 2, 4] {
-            let pool = Pool::new("t", threads);
+            let pool = Pool::new("t", threads).unwrap();
             let gauge = Arc::new(Gauge::default());
             let start = Barrier::new(8);
             thread::scope(|s| {
@@ -507,7 +523,7 @@ mod tests {
     fn all_n_places_are_used() {
         // Each task waits for all others, so this ends only if they do run at once.
         for threads in [2, 3, 7] {
-            let pool = Pool::new("t", threads);
+            let pool = Pool::new("t", threads).unwrap();
             for _ in 0..5 {
                 let all = Barrier::new(threads);
                 pool.run(
@@ -523,7 +539,7 @@ mod tests {
 
     #[test]
     fn driver_without_the_seat_is_served_by_a_worker() {
-        let pool = Arc::new(Pool::new("t", 2));
+        let pool = Arc::new(Pool::new("t", 2).unwrap());
         let other = Arc::clone(&pool);
         // The seat is ours until the other job is done, so only the worker can have run that.
         let f = move |_| {
@@ -545,7 +561,7 @@ mod tests {
 
     #[test]
     fn small_jobs_stay_on_the_driver() {
-        let pool = Pool::new("t", 4);
+        let pool = Pool::new("t", 4).unwrap();
         let me = thread::current().id();
         for (n, small) in [(1, false), (1, true), (9, true)] {
             pool.run(n, small, Arc::new(move |_| assert_eq!(thread::current().id(), me)));
@@ -555,7 +571,7 @@ mod tests {
     #[test]
     fn panic_reaches_the_driver_after_all_other_tasks_and_the_pool_survives() {
         for (threads, small) in [(1, false), (2, false), (4, false), (4, true)] {
-            let pool = Pool::new("t", threads);
+            let pool = Pool::new("t", threads).unwrap();
             for round in 0..20 {
                 let calls = counters(8);
                 let theirs = Arc::clone(&calls);
@@ -586,7 +602,7 @@ mod tests {
     #[test]
     fn run_inside_a_task_runs_inline() {
         for threads in [1, 3] {
-            let pool = Arc::new(Pool::new("t", threads));
+            let pool = Arc::new(Pool::new("t", threads).unwrap());
             let calls = counters(1);
             let (inner, theirs) = (Arc::clone(&pool), Arc::clone(&calls));
             let f = move |_| {
@@ -604,7 +620,7 @@ mod tests {
 
     #[test]
     fn task_may_drive_another_pool() {
-        let (outer, inner) = (Pool::new("outer", 2), Arc::new(Pool::new("inner", 2)));
+        let (outer, inner) = (Pool::new("outer", 2), Arc::new(Pool::new("inner", 2).unwrap()));
         let calls = counters(1);
         let theirs = Arc::clone(&calls);
         let f = move |_| {
@@ -624,7 +640,7 @@ mod tests {
     #[test]
     fn drop_joins_all_workers() {
         for round in 0..10 {
-            let pool = Pool::new("t", 4);
+            let pool = Pool::new("t", 4).unwrap();
             if round % 2 == 0 {
                 pool.run(4, false, Arc::new(|_| ()));
             }
@@ -637,7 +653,7 @@ mod tests {
 
     #[test]
     fn workers_carry_the_name_of_the_pool() {
-        let pool = Pool::new("wordcount", 3);
+        let pool = Pool::new("wordcount", 3).unwrap();
         assert_eq!(pool.threads(), 3);
         let names: Vec<_> = pool.workers.iter().filter_map(|w| w.thread().name()).collect();
         assert_eq!(names, ["wordcount-task-0", "wordcount-task-1"]);

@@ -128,7 +128,7 @@ pub struct JobSpec {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Replay {
     /// Results of the actions, in order.
-    pub values: Vec<Payload>,
+    pub values: Vec<Option<Payload>>,
     /// Hash of the lineage that the closure returned.
     pub shape: Option<u64>,
 }
@@ -143,6 +143,8 @@ pub struct JobOutput {
     pub results: Vec<Payload>,
     /// Accumulator updates by stage and partition, of all tasks that were run.
     pub accs: Vec<(StageKey, u32, AccUpdates)>,
+    /// Blocks that counting tasks of the last stage have persisted.
+    pub(crate) made: Vec<crate::block::BlockId>,
     /// Stages that were run.
     pub stages_run: u64,
     /// Tasks that succeeded.

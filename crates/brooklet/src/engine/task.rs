@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
 
-use super::accumulator::{begin_task, end_task};
+use super::accumulator::{Accumulators, begin_task, end_task};
 use super::site::{panic_text, take_culprit};
 use super::store::OutputStore;
 use super::{AccUpdates, Payload, Site, StageKey, TaskError, TaskRef, UserError};
@@ -46,6 +46,9 @@ pub struct TaskOutput {
     pub result: Option<Payload>,
     /// Accumulator updates.
     pub accs: AccUpdates,
+    /// Blocks that the task has persisted.
+    #[serde(skip)]
+    pub(crate) made: Vec<BlockId>,
 }
 
 /// What tasks of one process share.
@@ -58,6 +61,8 @@ pub(crate) struct Env {
     pub(crate) seed: HashSeed,
     /// Where an executor fetches received blocks from that it doesn't have.
     pub(crate) fetch_from: Option<Arc<BlockStore>>,
+    /// Those of the tasks' own context.
+    pub(crate) accumulators: Arc<Accumulators>,
 }
 
 /// One attempt of one task, as its body sees it. Belongs to the thread that runs it.
@@ -173,7 +178,7 @@ pub(crate) fn run_task(
         out: RefCell::default(),
         made: RefCell::default(),
     };
-    begin_task();
+    begin_task(&env.accumulators);
     let _ = take_culprit();
     let r = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         body.run(&cx)?;
@@ -190,6 +195,7 @@ pub(crate) fn run_task(
         Ok(Ok(())) => {
             let mut out = cx.out.into_inner();
             out.accs = accs?;
+            out.made = cx.made.into_inner();
             Ok(out)
         }
         Ok(Err(e)) => Err(e),

@@ -129,7 +129,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
         let results = plan::run_job(inner, &body, which(body.width() as u32))?;
         let results: Vec<R> =
             results.into_iter().map(Payload::take::<R>).collect::<Result<_, TaskError>>()?;
-        if replayed {
+        if replayed && inner.engine()?.remote() {
             inner.record_replay(origin.op, origin.time, sub, &results)?;
         }
         Ok(results)
@@ -378,7 +378,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     }
 
     /// Calls `f` once for each partition, also for empty ones, in tasks: the place for one connection or
-    /// one transaction. `f` may return `Result`.
+    /// one transaction. The records of a partition are buffered for the call. `f` may return `Result`.
     ///
     /// # Errors
     /// As [`Rdd::collect`].

@@ -67,7 +67,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
             )));
         }
         let to = dir.clone();
-        self.run_action(
+        let written = self.run_action(
             site,
             |n| 0..n,
             move |p, cx| {
@@ -77,7 +77,12 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
                     TaskError::Input { message: format!("writing {}: {e}", to.display()) }
                 })
             },
-        )?;
+        );
+        if let Err(e) = written {
+            // Nothing half written stays, so that the same folder can be tried again.
+            (0..self.num_partitions()).for_each(|p| drop(fs::remove_file(part_file(&dir, p))));
+            return Err(e);
+        }
         fs::File::open(&*dir).and_then(|d| d.sync_all()).map_err(failed)?;
         let pipe = Partitions::try_from_fn(self.num_partitions(), move |part| {
             Ok(read_part::<T>(&part_file(&dir, part))?.into_iter().map(Ok))

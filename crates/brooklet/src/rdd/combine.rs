@@ -482,7 +482,7 @@ impl<K, V, X> fmt::Debug for Groups<K, V, X> {
 }
 
 /// Batches after which a kept vector that nobody took is released.
-const IDLE_TICKS: u64 = 16;
+const IDLE_TICKS: u64 = crate::conf::defaults::KEPT_MEMORY_IDLE_BATCHES as u64;
 
 /// Emptied vectors of one operator, kept for their memory from batch to batch.
 ///

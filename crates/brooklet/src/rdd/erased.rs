@@ -154,6 +154,9 @@ impl<T: 'static> Pipe for Erased<T> {
     fn input_records(&self) -> usize {
         self.0.dyn_input_records()
     }
+    fn erase(self: Arc<Self>) -> Erased<T> {
+        (*self).clone()
+    }
     fn unpersist(&self) -> bool {
         self.0.dyn_unpersist()
     }

@@ -90,6 +90,9 @@ impl<R: Wire> Pipe for Gathered<R> {
     fn wide(&self, out: &mut Vec<Arc<dyn TaskBody>>) {
         out.push(self.map.clone());
     }
+    fn input_records(&self) -> usize {
+        0 // read from the stage's output, whose size is known
+    }
     fn captures(&self, out: &mut Vec<Captured>) {
         out.push(Captured { site: self.site, why: Unshippable::Stage });
     }

@@ -136,7 +136,9 @@ impl<K: Key, V: Wire> Grouped<K, V> {
         }
         let mut table = super::combine::Table::<K, Vec<V>>::with_capacity(0);
         self.dealt.each(cx, part, |e| {
-            table.value_or_insert(e.hash, &e.key, Vec::new).push(e.val.clone());
+            self.site.guard(|| {
+                table.value_or_insert(e.hash, &e.key, Vec::new).push(e.val.clone());
+            });
         })?;
         let groups = Arc::new(table.into_entries());
         cx.store().keep_merged(key, part as u32, groups.clone());
@@ -151,6 +153,9 @@ impl<K: Key, V: Wire> Pipe for Grouped<K, V> {
     }
     fn wide(&self, out: &mut Vec<Arc<dyn TaskBody>>) {
         out.push(self.dealt.map.clone());
+    }
+    fn input_records(&self) -> usize {
+        0 // read from the stage's output, whose size is known
     }
     fn captures(&self, out: &mut Vec<Captured>) {
         out.push(Captured { site: self.site, why: Unshippable::Stage });
@@ -187,6 +192,9 @@ impl<K: Key, V: Wire> Pipe for Partitioned<K, V> {
     }
     fn wide(&self, out: &mut Vec<Arc<dyn TaskBody>>) {
         out.push(self.dealt.map.clone());
+    }
+    fn input_records(&self) -> usize {
+        0 // read from the stage's output, whose size is known
     }
     fn captures(&self, out: &mut Vec<Captured>) {
         out.push(Captured { site: self.site, why: Unshippable::Stage });

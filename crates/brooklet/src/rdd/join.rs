@@ -34,10 +34,14 @@ impl<K: Key, V: Wire, W: Wire> Cogrouped<K, V, W> {
         }
         let mut table = super::combine::Table::<K, Both<V, W>>::with_capacity(0);
         self.left.each(cx, part, |e| {
-            table.value_or_insert(e.hash, &e.key, Default::default).0.push(e.val.clone());
+            self.site.guard(|| {
+                table.value_or_insert(e.hash, &e.key, Default::default).0.push(e.val.clone());
+            });
         })?;
         self.right.each(cx, part, |e| {
-            table.value_or_insert(e.hash, &e.key, Default::default).1.push(e.val.clone());
+            self.site.guard(|| {
+                table.value_or_insert(e.hash, &e.key, Default::default).1.push(e.val.clone());
+            });
         })?;
         let groups = Arc::new(table.into_entries());
         cx.store().keep_merged(key, part as u32, groups.clone());
@@ -53,6 +57,9 @@ impl<K: Key, V: Wire, W: Wire> Pipe for Cogrouped<K, V, W> {
     fn wide(&self, out: &mut Vec<Arc<dyn TaskBody>>) {
         out.push(self.left.body().clone());
         out.push(self.right.body().clone());
+    }
+    fn input_records(&self) -> usize {
+        0 // read from the stage's output, whose size is known
     }
     fn captures(&self, out: &mut Vec<Captured>) {
         out.push(Captured { site: self.site, why: Unshippable::Stage });
@@ -73,6 +80,7 @@ impl<K, V, W> fmt::Debug for Cogrouped<K, V, W> {
 }
 
 impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
+    #[track_caller]
     fn cogroup_at<W: Wire, Q: Pipe<Out = (K, W)>>(
         &self,
         other: &Rdd<(K, W), Q>,
@@ -82,6 +90,7 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         K: Key,
         V: Wire,
     {
+        self.ctx.same_context(other);
         let parts = self.ctx.default_parallelism();
         let partitioning = Partitioning::Hash(parts);
         let origin = if self.origin.is_plain() { &other.origin } else { &self.origin };

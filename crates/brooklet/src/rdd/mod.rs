@@ -36,7 +36,7 @@ pub use action::Outcome;
 pub(crate) use action::{ActionBody, user_failure};
 pub use erased::{DynPipe, Erased};
 pub use map_partitions::PartitionIter;
-pub(crate) use origin::{Origin, Travel};
+pub(crate) use origin::{Origin, STAGES_OF_AN_ATTEMPT, Travel};
 pub use partitioner::Partitioner;
 pub use pipe::{Captured, Flow, Pipe, Unshippable};
 pub(crate) use shipped::ShippedBody;
@@ -83,17 +83,19 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     }
 
     /// Lineage on this RDD and another one; belongs to whichever of the two is a batch's.
+    #[track_caller]
     pub(crate) fn with_other<U: Data, V: Data, Q: Pipe<Out = V>, R: Pipe<Out = U>>(
         &self,
         other: &Rdd<V, Q>,
         pipe: R,
     ) -> Rdd<U, R> {
+        self.ctx.same_context(other);
         let origin = if self.origin.is_plain() { &other.origin } else { &self.origin };
         Rdd::new(&self.ctx, Arc::new(pipe), origin.clone())
     }
 
     pub(crate) fn erased(&self) -> Erased<T> {
-        Erased(self.pipe.clone())
+        self.pipe.clone().erase()
     }
 
     /// The common type of all RDDs of `T`, for struct fields, collections and signatures. Cuts the fused

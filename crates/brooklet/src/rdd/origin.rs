@@ -29,13 +29,22 @@ pub(crate) struct Origin {
     pub(crate) paused: AtomicBool,
 }
 
+/// Stage numbers of one attempt of an output; the next attempt's begin above them, for the user may hold an
+/// RDD of the first.
+pub(crate) const STAGES_OF_AN_ATTEMPT: u32 = 1 << 16;
+
 impl Origin {
     pub(crate) fn new(op: OpId, time: Time, travel: Travel) -> Arc<Origin> {
+        Origin::attempt(op, time, travel, 0)
+    }
+
+    /// The origin of an output's n-th attempt at a batch.
+    pub(crate) fn attempt(op: OpId, time: Time, travel: Travel, n: u32) -> Arc<Origin> {
         Arc::new(Origin {
             op,
             time,
             travel,
-            stages: AtomicU32::new(0),
+            stages: AtomicU32::new(n * STAGES_OF_AN_ATTEMPT),
             actions: AtomicU32::new(0),
             paused: AtomicBool::new(false),
         })

@@ -8,6 +8,7 @@ use std::any::Any;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::Erased;
 use crate::conf::defaults;
 use crate::engine::{Site, TaskBody, TaskCx, TaskError};
 
@@ -64,6 +65,14 @@ pub trait Pipe: Send + Sync + 'static {
     /// Records that will be read from inputs, if known: a small stage isn't worth a second thread.
     fn input_records(&self) -> usize {
         usize::MAX
+    }
+
+    /// The common type. What is erased already stays as it is: another box would copy every chunk.
+    fn erase(self: Arc<Self>) -> Erased<Self::Out>
+    where
+        Self: Sized,
+    {
+        Erased(self)
     }
 
     /// Removes what this pipe itself has persisted. Whether it persists anything.

@@ -253,7 +253,9 @@ where
     fn known_len(&self, cx: &TaskCx<'_>, part: usize) -> Result<Option<u64>, TaskError> {
         Ok(Some(self.read(cx, part)?.v.len() as u64))
     }
-    /// A stage made in `foreach_rdd` has no place in an executor's graph: refused with its site.
+    fn input_records(&self) -> usize {
+        0 // read from the stage's output, whose size is known
+    }
     fn captures(&self, out: &mut Vec<Captured>) {
         out.push(Captured { site: self.site, why: Unshippable::Stage });
     }

@@ -70,6 +70,10 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     /// assert_eq!((r.collect()?, r.num_partitions()), (vec![1, 2, 2, 3], 3));
     /// # Ok::<(), brooklet::Error>(())
     /// ```
+    ///
+    /// # Panics
+    /// When the two belong to two contexts.
+    #[track_caller]
     pub fn union<Q: Pipe<Out = T>>(&self, other: &Rdd<T, Q>) -> Rdd<T> {
         let both = vec![self.erased(), other.erased()];
         self.with_other(other, Erased::new(Arc::new(UnionPipe(both))))

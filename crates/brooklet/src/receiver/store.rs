@@ -154,7 +154,7 @@ impl<T: Wire> Store<T> {
 
     /// The stream's number.
     pub fn stream_id(&self) -> u32 {
-        self.supervisor.stream()
+        super::public_stream(self.supervisor.stream())
     }
 
     /// Adds to a named counter of this receiver; see [`counters`](super::counters) for the names in use.

@@ -39,6 +39,7 @@ pub(crate) struct SupervisorSetup {
 /// Watches over one receiver.
 pub(crate) struct Supervisor {
     setup: SupervisorSetup,
+    stream: u32,
     clock: Arc<dyn Clock>,
     level: StorageLevel,
     control: Arc<Control>,
@@ -48,6 +49,17 @@ pub(crate) struct Supervisor {
     next_seq: AtomicU64,
     finished: Mutex<bool>,
     on_finish: Condvar,
+}
+
+/// A stream's number within the block store, which several streaming contexts may share: that of its graph
+/// in the upper half.
+pub(crate) fn internal_stream(graph: u32, stream: usize) -> u32 {
+    graph << 16 | stream as u32
+}
+
+/// The number that users see: 0, 1 .. within a streaming context.
+pub(crate) fn public_stream(stream: u32) -> u32 {
+    stream & 0xFFFF
 }
 
 impl Supervisor {
@@ -65,7 +77,7 @@ impl Supervisor {
             limiter: Limiter::new(Arc::clone(&clock), setup.conf.receiver_max_rate),
             counters: Arc::default(),
             info: Mutex::new(ReceiverInfo {
-                stream_id: stream as usize,
+                stream_id: public_stream(stream) as usize,
                 name,
                 active: false,
                 location: "localhost".into(),
@@ -79,11 +91,12 @@ impl Supervisor {
             on_finish: Condvar::new(),
             clock,
             setup,
+            stream,
         })
     }
 
     pub(crate) fn stream(&self) -> u32 {
-        self.info.get().stream_id as u32
+        self.stream
     }
 
     pub(crate) fn info(&self) -> ReceiverInfo {

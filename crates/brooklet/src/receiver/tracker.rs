@@ -10,7 +10,7 @@ use super::block_tracker::{ReceivedBlockInfo, ReceivedBlockTracker, StreamBlocks
 use super::erased::ErasedReceiver;
 use super::info::{ReceiverEvents, ReceiverInfo};
 use super::runtime::IoRuntime;
-use super::supervisor::{BlockReport, Supervisor, SupervisorSetup};
+use super::supervisor::{BlockReport, Supervisor, SupervisorSetup, public_stream};
 use crate::block::{BlockId, BlockStore, StorageLevel};
 use crate::sync::{LockExt, Mutex};
 use crate::{Conf, Error, Result, Time, defaults};
@@ -132,7 +132,7 @@ impl ReceiverTracker {
             };
             let first_seq = self.blocks.0.get().next_seq(stream);
             let supervisor = Supervisor::new(setup, stream, receiver.name(), level, first_seq);
-            let name = format!("{}-receiver-{stream}", self.conf.app_name);
+            let name = format!("{}-receiver-{}", self.conf.app_name, public_stream(stream));
             let (inside, io) = (Arc::clone(&supervisor), Arc::clone(&self.io));
             let spawned = std::thread::Builder::new().name(name.clone()).spawn(move || {
                 let _finish = FinishOnDrop(&inside);

@@ -22,7 +22,7 @@ impl Core {
                  another thread",
             ));
         }
-        let mut s = if self.is_job_thread() { self.state.get() } else { self.settled() };
+        let mut s = if self.is_inside() { self.state.get() } else { self.settled() };
         match s.stage {
             Stage::New => {
                 s.stage = Stage::Stopped;
@@ -37,7 +37,7 @@ impl Core {
                 s.immediate = true;
                 drop(s);
                 self.done.notify_all();
-                if !self.is_job_thread() {
+                if !self.is_inside() {
                     let mut s = self.wait_until(None, |s| s.stage == Stage::Stopped);
                     let stopper = s.stopper.take();
                     drop(s);
@@ -46,7 +46,7 @@ impl Core {
                 return Ok(());
             }
         }
-        if self.is_job_thread() {
+        if self.is_inside() {
             self.spawn_stopper(&mut s, move |core| core.shut_down(Some(graceful)));
             return Ok(());
         }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Data, Wire};
-use crate::dstream::{DynNode, Graph, GraphRef, InputOperator, Memo, Operator};
+use crate::dstream::{DynNode, Graph, GraphRef, InputOperator, Memo, Operator, user_result};
 use crate::engine::{Payload, Site, TaskError};
 use crate::error::BoxError;
 use crate::rdd::source::Parts;
@@ -105,7 +106,7 @@ pub trait Input: Send + 'static {
     }
 
     /// Chooses the input of batch `t`; called once for each batch time, in order, on the generator's
-    /// thread: it must not wait for data. `limit`: records to take at most. `None` says that the stream has
+    /// thread: it must not wait for data. `limit`: records to take at most, when back pressure sets one. `None` says that the stream has
     /// no RDD at `t`, which fails a `union` or `transform` of it; an empty slice is an empty RDD.
     ///
     /// # Errors
@@ -124,14 +125,15 @@ pub trait Input: Send + 'static {
         SliceInfo::default()
     }
 
-    /// A slice chosen by an earlier run is to be read again; called in batch order before the first
-    /// [`Input::allocate`] of this run.
+    /// For recovery, which comes with a later version: a slice chosen by an earlier run is to be read again;
+    /// called in batch order before the first [`Input::allocate`] of this run.
     fn restore(&mut self, _: Time, _: &Self::Slice) {}
 
     /// Batches up to `up_to` are over; what they read may go.
     fn release(&mut self, _: Time) {}
 
-    /// Whether a slice can be read after a restart of the process.
+    /// Whether a slice can be read after a restart of the process; asked by recovery, which comes with a
+    /// later version.
     fn recoverable(&self) -> bool {
         true
     }
@@ -177,11 +179,11 @@ impl<I: Input> InputOp<I> {
         }
     }
 
-    fn failed(&self, time: Time, cause: BoxError) -> Error {
-        match cause.downcast::<Error>() {
-            Ok(ours) => *ours,
-            Err(theirs) => Error::Output { site: self.site, time, cause: theirs.into() },
-        }
+    /// Runs a piece of the user's input: its errors and panics are reported with the place.
+    fn user<R>(&self, time: Time, f: impl FnOnce(&mut I) -> Result<R, BoxError>) -> Result<R> {
+        let mut input = self.input.get();
+        let done = catch_unwind(AssertUnwindSafe(|| f(&mut input)));
+        user_result(self.site, time, done)
     }
 }
 
@@ -194,7 +196,7 @@ impl<I: Input> DynNode<I::Item> for InputOp<I> {
                 Some(Slot::Nothing) => Ok(None),
                 Some(Slot::Empty) => Ok(Some(Erased::new(Arc::new(Parts(Vec::new()))))),
                 Some(Slot::Slice(s)) => {
-                    let pipe = self.input.get().read(&s).map_err(|e| self.failed(t, e))?;
+                    let pipe = self.user(t, |input| input.read(&s))?;
                     Ok(Some(Erased::new(Arc::new(pipe))))
                 }
             }
@@ -218,7 +220,13 @@ impl<I: Input> Operator for InputOp<I> {
             std::mem::replace(&mut *slots, later)
         };
         drop(gone);
-        self.input.get().release(up_to);
+        let released = self.user(up_to, |input| {
+            input.release(up_to);
+            Ok(())
+        });
+        if let Err(e) = released {
+            tracing::error!("releasing the input up to {up_to}: {e}");
+        }
     }
 }
 
@@ -226,7 +234,7 @@ impl<I: Input> InputOperator for InputOp<I> {
     fn start(&self, graph: &Graph) -> Result<()> {
         let zero_time = graph.zero().unwrap_or_default();
         let start = InputStart { zero_time, batch_interval: graph.batch };
-        self.input.get().start(start).map_err(|e| self.failed(zero_time, e))
+        self.user(zero_time, |input| input.start(start))
     }
 
     fn stop_receiving(&self, _: bool) {}
@@ -240,11 +248,13 @@ impl<I: Input> InputOperator for InputOp<I> {
         let slot = if empty {
             Slot::Empty
         } else {
-            let mut input = self.input.get();
-            match input.allocate(t, None).map_err(|e| self.failed(t, e))? {
+            let chosen = self.user(t, |input| {
+                let slice = input.allocate(t, None)?;
+                Ok(slice.map(|s| (input.input_info(&s), s)))
+            })?;
+            match chosen {
                 None => Slot::Nothing,
-                Some(s) => {
-                    let known = input.input_info(&s);
+                Some((known, s)) => {
                     info.num_records = known.records;
                     info.metadata = known.metadata;
                     Slot::Slice(Arc::new(s))

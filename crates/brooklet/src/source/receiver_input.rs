@@ -11,7 +11,7 @@ use crate::data::Wire;
 use crate::dstream::{DynNode, Graph, GraphRef, InputOperator, Memo, Operator};
 use crate::engine::{Payload, Site, TaskBody, TaskCx, TaskError};
 use crate::rdd::{Captured, DynPipe, Erased, Flow};
-use crate::receiver::{ReceivedBlockInfo, ReceiverTracker};
+use crate::receiver::{ReceivedBlockInfo, ReceiverTracker, internal_stream};
 use crate::scheduler::StreamInputInfo;
 use crate::sync::{LockExt, Mutex};
 use crate::{Error, Result, Time};
@@ -70,9 +70,9 @@ impl<T: Wire> InputOperator for ReceiverOp<T> {
     fn stop(&self) {}
 
     /// The tracker has allocated all streams' blocks for `t` before.
-    fn allocate(&self, _: &Graph, t: Time, _: bool) -> Result<Option<StreamInputInfo>> {
+    fn allocate(&self, graph: &Graph, t: Time, _: bool) -> Result<Option<StreamInputInfo>> {
         let tracker = self.tracker.as_ref();
-        let blocks = tracker.map(|x| x.blocks_of(t, self.stream_id as u32)).unwrap_or_default();
+        let blocks = tracker.map(|x| x.blocks_of(t, internal_stream(graph.id, self.stream_id))).unwrap_or_default();
         let records = blocks.iter().map(|b| b.records).sum();
         self.slots.get().insert(t, Arc::new(blocks));
         Ok(Some(StreamInputInfo::new(self.stream_id, records)))
