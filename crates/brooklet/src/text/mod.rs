@@ -22,9 +22,9 @@
 //!
 //! A `Str` longer than [`Str::INLINE`] keeps its whole block alive ([`Str::pinned_bytes`]). That
 //! is what one wants within a batch, and not what one wants of a key that stays in state for a
-//! week: [`Str::detach`] copies the text out. The engine does so for results on the driver (`collect`,
-//! `take`, `reduce`, ...) and for persisted records; a program that keeps a `Str` from inside a closure
-//! has to do it itself.
+//! week: [`Str::detach`] copies the text out. The engine does so, where that saves memory, for results
+//! on the driver (`collect`, `take`, `reduce`, ...) and for persisted records; a program that keeps a
+//! `Str` from inside a closure, or a few of many collected ones, has to do it itself.
 //!
 //! # Where the unsafe code is
 //!
