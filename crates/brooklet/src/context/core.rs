@@ -11,9 +11,9 @@ use crate::conf::Conf;
 use crate::data::{Data, HashSeed, Wire};
 use crate::dstream::Graph;
 use crate::engine::{
-    Accumulate, Accumulator, Accumulators, Broadcast, DoubleSum, Engine, Env, Executor, JobOutput, Making,
-    JobSpec, LocalEngine, LongSum, OpId, OutputStore, Payload, Pool, RemoteEngine, Replay, Role,
-    StageKey, TaskBody, TaskError,
+    Accumulate, Accumulator, Accumulators, Broadcast, DoubleSum, Engine, Env, Executor, JobOutput,
+    JobSpec, LocalEngine, LongSum, Making, OpId, OutputStore, Payload, Pool, RemoteEngine, Replay,
+    Role, StageKey, TaskBody, TaskError,
 };
 use crate::rdd::source::{Parts, split_even};
 use crate::rdd::union::UnionPipe;
@@ -313,6 +313,9 @@ impl Inner {
     /// readers.
     pub(crate) fn stage_dropped(ctx: &Weak<Inner>, key: &StageKey, width: u32) {
         let Some(ctx) = ctx.upgrade() else { return };
+        if ctx.executor {
+            return; // replayed lineages come and go; the driver says when outputs go
+        }
         {
             // A newer attempt may have taken the name over: then the outputs are its own.
             let mut bodies = ctx.bodies.get();

@@ -412,7 +412,9 @@ impl StreamingContext {
         let mut all: BTreeMap<String, u64> = self.0.graph.skipped().into_iter().collect();
         if let Some(run) = &self.0.run {
             for info in run.tracker.infos() {
-                for (name, n) in run.tracker.counters(internal_stream(self.0.graph.id, info.stream_id)) {
+                for (name, n) in
+                    run.tracker.counters(internal_stream(self.0.graph.id, info.stream_id))
+                {
                     all.insert(format!("{}-{}.{name}", info.name, info.stream_id), n);
                 }
             }

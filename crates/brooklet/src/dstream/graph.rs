@@ -156,7 +156,10 @@ impl Graph {
         let mut h = DefaultHasher::new();
         (path, ordinal).hash(&mut h);
         let id = OpId { graph: self.id, id: h.finish() };
-        assert!(g.iter().all(|e| e.id != id), "{site}: two operators have one id; please report it");
+        assert!(
+            g.iter().all(|e| e.id != id),
+            "{site}: two operators have one id; please report it"
+        );
         let base = path.to_string();
         let (op, input) = make(id);
         g.push(Entry { id, base, ordinal, name: None, kind, site, op: op.clone(), input });
@@ -234,11 +237,7 @@ impl Graph {
 
     /// Identities of all operators in creation order: the user's name, else the path with its ordinal.
     pub(crate) fn paths(&self) -> Vec<String> {
-        self.entries
-            .get()
-            .iter()
-            .map(|e| e.identity())
-            .collect()
+        self.entries.get().iter().map(|e| e.identity()).collect()
     }
 
     pub(crate) fn set_zero(&self, zero: Time) {

@@ -6,8 +6,8 @@ use super::{DStream, GraphRef, Kind, LineageNode, Node};
 use crate::block::StorageLevel;
 use crate::data::{Data, Wire};
 use crate::engine::{Role, Site, StageKey};
-use crate::rdd::{Erased, Pipe};
 use crate::rdd::persist::PersistPipe;
+use crate::rdd::{Erased, Pipe};
 
 impl<T: Data, N: Node<Out = T>> DStream<T, N> {
     /// The same records, each partition kept at `level` when it is first computed, until the batch is

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{AccUpdates, Payload, StageKey, TaskError};
-use crate::rdd::STAGES_OF_AN_ATTEMPT;
 use crate::data::Wire;
+use crate::rdd::STAGES_OF_AN_ATTEMPT;
 use crate::sync::{LockExt, Mutex};
 
 /// What an accumulator adds up. Implement it for a sum of your own; `add` and `merge` must be

@@ -213,9 +213,9 @@ impl Local {
     fn input_records(&self, body: &dyn TaskBody) -> usize {
         let mut parents = Vec::new();
         body.parents(&mut parents);
-        parents.iter().fold(body.input_records(), |n, p| {
-            n.saturating_add(self.env.store.records(&p.key()))
-        })
+        parents
+            .iter()
+            .fold(body.input_records(), |n, p| n.saturating_add(self.env.store.records(&p.key())))
     }
 }
 

@@ -620,7 +620,8 @@ mod tests {
 
     #[test]
     fn task_may_drive_another_pool() {
-        let (outer, inner) = (Pool::new("outer", 2), Arc::new(Pool::new("inner", 2).unwrap()));
+        let (outer, inner) =
+            (Pool::new("outer", 2).unwrap(), Arc::new(Pool::new("inner", 2).unwrap()));
         let calls = counters(1);
         let theirs = Arc::clone(&calls);
         let f = move |_| {

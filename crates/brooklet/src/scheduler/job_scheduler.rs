@@ -25,9 +25,10 @@ thread_local! {
 }
 
 impl Core {
-    /// Whether the caller is inside a job of this scheduler.
-    pub(super) fn is_job_thread(&self) -> bool {
-        JOB_OF.get() == std::ptr::from_ref(self)
+    /// Whether the caller is inside a job of this scheduler, or in a task, perhaps of one: then a stop can't
+    /// be awaited here.
+    pub(super) fn is_inside(&self) -> bool {
+        JOB_OF.get() == std::ptr::from_ref(self) || crate::engine::in_task()
     }
 
     pub(super) fn take_reports(

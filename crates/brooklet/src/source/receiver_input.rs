@@ -72,7 +72,9 @@ impl<T: Wire> InputOperator for ReceiverOp<T> {
     /// The tracker has allocated all streams' blocks for `t` before.
     fn allocate(&self, graph: &Graph, t: Time, _: bool) -> Result<Option<StreamInputInfo>> {
         let tracker = self.tracker.as_ref();
-        let blocks = tracker.map(|x| x.blocks_of(t, internal_stream(graph.id, self.stream_id))).unwrap_or_default();
+        let blocks = tracker
+            .map(|x| x.blocks_of(t, internal_stream(graph.id, self.stream_id)))
+            .unwrap_or_default();
         let records = blocks.iter().map(|b| b.records).sum();
         self.slots.get().insert(t, Arc::new(blocks));
         Ok(Some(StreamInputInfo::new(self.stream_id, records)))

@@ -8,6 +8,7 @@ mod engines;
 mod failures;
 mod life_cycle;
 mod lineage;
+mod review;
 mod seams;
 
 use std::time::Duration;
