@@ -70,7 +70,7 @@ fn text(
     num: &dyn Fn(&str, usize) -> usize,
 ) -> brooklet::Result<()> {
     let conf = Conf::new("peer").master("local[2]").default_parallelism(2);
-    let ssc = StreamingContext::new(conf, millis(1))?;
+    let ssc = StreamingContext::new(conf, millis(num("interval", 1) as u64))?;
     let (queue, lines) = ssc.text_queue_stream();
     let totals = Arc::new(Totals::default());
     let t = totals.clone();
