@@ -139,11 +139,21 @@ fn an_interrupt_ends_the_run_with_everything_counted() {
 
 #[test]
 fn a_second_interrupt_ends_at_once_with_code_130() {
-    // The first one waits for the end of a batch, which is far away.
-    let mut program = spawn(&["word-count", "--batch-interval", "60s"]);
-    let mut err = program.err.take().unwrap();
+    // More counts than a pipe holds, and nobody reads them: the first one waits to get rid of them.
+    let args = ["word-count", "--source", "stdin", "--json", "--batch-interval", "50ms"];
+    let mut child = brooklet(&args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut err = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut program = Program { child, out, err: None };
+    let words: String = (0..300_000).map(|i| format!("word{i}\n")).collect();
+    input.write_all(words.as_bytes()).unwrap();
     let mut wait_for = |start| while !err.next().unwrap().unwrap().starts_with(start) {};
-    wait_for("counting ");
     program.interrupt();
     wait_for("ending ");
     program.interrupt();

@@ -1,7 +1,7 @@
 //! RDDs: lazily computed, partitioned collections with lineage. Knows nothing of time.
 //!
-//! Narrow operators fuse with their parent ([`pipe`]); shuffles cut stages ([`shuffle`], [`group`],
-//! [`gather`]); actions run jobs ([`action`]).
+//! Narrow operators fuse with their parent (`pipe`); shuffles cut stages (`shuffle`, `group`, `deal`,
+//! `gather`); actions run jobs (`action`).
 
 mod action;
 mod checkpoint;

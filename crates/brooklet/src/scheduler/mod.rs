@@ -5,7 +5,7 @@
 //!                                                   │
 //!                         metrics (synchronous) ◄───┴───► listener bus (own thread)
 //! ```
-//! The scheduler knows nothing of streams: it drives a [`BatchGraph`]. User code runs on job threads and
+//! The scheduler knows nothing of streams: it drives a `BatchGraph`. User code runs on job threads and
 //! on the listeners' thread, never on the generator's.
 
 mod bus;
