@@ -21,6 +21,7 @@ use crate::source::{
     Input, InputOp, Queue, QueueInput, QueueOptions, ReceiverOp, SocketReceiver, StdinReceiver,
     TextQueue, TextQueueInput,
 };
+use crate::sync::{LockExt, Mutex};
 use crate::time::{format_duration, whole_millis};
 use crate::{Error, Result, Str};
 
@@ -57,7 +58,8 @@ struct Shared {
     graph: Arc<Graph>,
     /// Graphs built for executors are never run.
     run: Option<Run>,
-    stats: std::sync::Mutex<()>,
+    /// Held while the context starts: of two calls at once, one finds it started.
+    starting: Mutex<()>,
 }
 
 struct Run {
@@ -167,8 +169,8 @@ impl StreamingContext {
             let _ = events.0.set(scheduler.listeners().clone());
             Run { scheduler, tracker }
         });
-        let stats = std::sync::Mutex::default();
-        Ok(StreamingContext(Arc::new(Shared { ctx: ctx.clone(), graph, run, stats })))
+        let starting = Mutex::default();
+        Ok(StreamingContext(Arc::new(Shared { ctx: ctx.clone(), graph, run, starting })))
     }
 
     /// A context built step by step.
@@ -464,7 +466,7 @@ impl StreamingContext {
     /// whatever an input's start says (the context is stopped then).
     pub fn start(&self) -> Result<()> {
         let run = self.run()?;
-        let _one = self.0.stats.lock();
+        let _one = self.0.starting.get();
         if run.scheduler.stage() == Stage::New {
             check_unwinding()?;
             self.0.graph.validate()?;

@@ -131,8 +131,7 @@ impl<U: Data> TransformTwo<U> {
             let none = || Error::NoRdd { site, time: t };
             let a = a.dyn_at(&g, t)?.ok_or_else(none)?;
             let b = b.dyn_at(&g, t)?.ok_or_else(none)?;
-            let rdd = |p| Arc::new(p);
-            let a = Rdd::new(&graph.ctx, rdd(a), origin.clone());
+            let a = Rdd::new(&graph.ctx, Arc::new(a), origin.clone());
             let b = Rdd::new(&graph.ctx, Arc::new(b), origin.clone());
             f(a, b, t).map(Some)
         };
