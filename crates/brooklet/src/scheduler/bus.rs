@@ -106,11 +106,31 @@ impl ListenerBus {
     #[inline]
     pub(crate) fn post(self: &Arc<Self>, event: impl FnOnce() -> Event) {
         if self.is_listening() {
-            self.queue(event());
+            self.queue(event(), true);
         }
     }
 
-    fn queue(self: &Arc<Self>, event: Event) {
+    /// [`ListenerBus::post`] without waking the listeners' thread: somebody calls
+    /// [`ListenerBus::wake`] soon.
+    #[inline]
+    pub(crate) fn post_quietly(self: &Arc<Self>, event: impl FnOnce() -> Event) {
+        if self.is_listening() {
+            self.queue(event(), false);
+        }
+    }
+
+    /// Has queued events told.
+    #[inline]
+    pub(crate) fn wake(&self) {
+        if self.is_listening() {
+            let s = self.state.get();
+            if !s.busy && !s.queue.is_empty() {
+                self.more.notify_one();
+            }
+        }
+    }
+
+    fn queue(self: &Arc<Self>, event: Event, wake: bool) {
         let mut s = self.state.get();
         if s.closed || s.listeners.is_empty() {
             return;
@@ -131,7 +151,7 @@ impl ListenerBus {
         if s.thread.is_none() {
             self.spawn(&mut s);
         }
-        if !s.busy {
+        if wake && !s.busy {
             self.more.notify_one();
         }
     }

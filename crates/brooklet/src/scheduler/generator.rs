@@ -1,8 +1,12 @@
-//! The generator: one thread that makes a batch at every tick of the grid, in order, none skipped.
+//! The generator: makes a batch at every tick of the grid, in order, none skipped.
+//!
+//! It is a role, not a thread: whichever of the scheduler's threads has nothing to run takes it
+//! (`job_scheduler`). The thread that made a batch runs it, and another one waits for the next tick: a
+//! batch begins without waking a thread.
 //!
 //! # Precision
 //! A condition variable woke about 80 µs late where we measured (Linux; 50 µs of it is timer slack), so
-//! the thread sleeps until [`EARLY`] before the tick and polls the clock for what is left, without a
+//! it sleeps until [`EARLY`] before the tick and polls the clock for what is left, without a
 //! pause for at most [`SPIN`]. Figures and their noise: README.md.
 //!
 //! # Queue policies
@@ -36,9 +40,9 @@ enum Next {
     End,
 }
 
-/// The thread's variables between two looks.
+/// What is known of late ticks between two looks.
 #[derive(Default)]
-struct Lateness {
+pub(super) struct Lateness {
     /// The queue was full at the last look.
     full: bool,
     /// The episode was reported; it ends when no tick is due.
@@ -47,10 +51,8 @@ struct Lateness {
     merge_to: Option<Time>,
 }
 
-/// The thread's body.
-pub(super) fn run(core: &Arc<Core>) {
-    let mut late = Lateness::default();
-    let mut s = core.state.get();
+/// Makes batches until one of them can run: the caller then runs it. Or until there are no more to make.
+pub(super) fn lead<'a>(core: &'a Arc<Core>, mut s: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
     while !s.halted {
         let now = core.clock.now();
         let due = s.next;
@@ -60,18 +62,18 @@ pub(super) fn run(core: &Arc<Core>) {
             _ if s.halted => break,
             Next::End => break,
             Next::Wait => {
-                if late.warned {
+                if s.late.warned {
                     tracing::info!(app = core.app, "the ticks are in time again");
                     core.metrics.set_waiting_ticks(0);
                 }
-                late = Lateness::default();
+                s.late = Lateness::default();
                 s = sleep_until(core, s, due.into());
                 continue;
             }
             Next::Generate => {}
         }
         if s.queue.len() >= core.limit {
-            late.full = true;
+            s.late.full = true;
             let ticks = ticks_due(core, due, now);
             core.metrics.set_waiting_ticks(ticks);
             if core.queue_policy == QueuePolicy::Fail && s.drain.is_none() {
@@ -79,7 +81,7 @@ pub(super) fn run(core: &Arc<Core>) {
                 core.fail(&mut s, e, 0);
                 break;
             }
-            if !std::mem::replace(&mut late.warned, true) {
+            if !std::mem::replace(&mut s.late.warned, true) {
                 tracing::warn!(
                     app = core.app,
                     "batches come faster than they are processed: {} wait or run, tick {due} waits \
@@ -95,6 +97,7 @@ pub(super) fn run(core: &Arc<Core>) {
             s.generator_waits = false;
             continue;
         }
+        let late = &mut s.late;
         if std::mem::take(&mut late.full)
             && core.queue_policy == QueuePolicy::Merge
             && late.merge_to.is_none()
@@ -114,13 +117,18 @@ pub(super) fn run(core: &Arc<Core>) {
         let input = input.and_then(|all| core.take_reports(due, all));
         let at = core.clock.now();
         s = core.state.get();
-        if !s.halted {
-            core.submit(&mut s, due, input, at);
+        if s.halted {
+            break;
+        }
+        core.submit(&mut s, due, input, at);
+        if s.queue.peek().is_some() {
+            return s;
         }
     }
     core.metrics.set_waiting_ticks(0);
     s.generating = false;
     core.done.notify_all();
+    s
 }
 
 fn look<'a>(

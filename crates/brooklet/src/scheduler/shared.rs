@@ -9,7 +9,8 @@ use super::input_info::InputInfoTracker;
 use super::life_cycle::Stage;
 use super::listener::BatchInfo;
 use super::queue::BatchQueue;
-use super::{BatchGraph, ListenerBus, generator};
+use super::generator::Lateness;
+use super::{BatchGraph, ListenerBus};
 use crate::conf::{FailurePolicy, QueuePolicy};
 use crate::metrics::StreamingMetrics;
 use crate::sync::{Condvar, LockExt, Mutex, MutexGuard, wait};
@@ -30,9 +31,9 @@ pub(super) struct Core {
     pub(super) metrics: Arc<StreamingMetrics>,
     pub(super) inputs: InputInfoTracker,
     pub(super) state: Mutex<State>,
-    /// Wakes the generator: the clock moved, there is room, the mode changed.
+    /// Wakes the thread that waits for the tick: the clock moved, there is room, the mode changed.
     pub(super) tick: Condvar,
-    /// Wakes job threads.
+    /// Wakes idle threads.
     pub(super) work: Condvar,
     /// Wakes those who wait for an end: of the start, of a batch while stopping, of threads, of all.
     pub(super) done: Condvar,
@@ -50,11 +51,17 @@ pub(super) struct State {
     /// A second stop asked for haste.
     pub(super) immediate: bool,
     pub(super) inputs_stopped: bool,
-    /// Job threads end when they find no work.
+    /// Threads end when they find no work.
     pub(super) exit: bool,
     /// The stop went on without the threads that still run; they touch nothing more.
     pub(super) abandoned: bool,
+    /// More batches may come.
     pub(super) generating: bool,
+    /// A thread waits for the tick or makes a batch.
+    pub(super) has_leader: bool,
+    pub(super) late: Lateness,
+    /// An idle thread wakes by itself soon after the next tick, and leads if nobody does.
+    pub(super) deputy: bool,
     pub(super) generator_waits: bool,
     pub(super) workers: usize,
     pub(super) idle: usize,
@@ -86,6 +93,9 @@ impl State {
             exit: false,
             abandoned: false,
             generating: false,
+            has_leader: false,
+            late: Lateness::default(),
+            deputy: false,
             generator_waits: false,
             workers: 0,
             idle: 0,
@@ -109,15 +119,12 @@ impl Wake for Core {
 
 impl Core {
     pub(super) fn spawn_threads(self: &Arc<Self>, s: &mut State) -> Result<()> {
-        let spawn = |name: String, body: fn(&Arc<Core>)| {
+        for i in 0..=self.jobs {
             let core = self.clone();
-            thread::Builder::new().name(name).spawn(move || body(&core))
-        };
-        for i in 0..self.jobs {
-            s.threads.push(spawn(format!("{}-job-{i}", self.app), Core::run_jobs)?);
+            let name = format!("{}-job-{i}", self.app);
+            s.threads.push(thread::Builder::new().name(name).spawn(move || core.run_thread())?);
             s.workers += 1;
         }
-        s.threads.push(spawn(format!("{}-generator", self.app), generator::run)?);
         s.generating = true;
         let wake: Weak<Core> = Arc::downgrade(self);
         self.clock.on_move(wake as Weak<dyn Wake>);

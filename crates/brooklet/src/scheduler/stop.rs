@@ -171,6 +171,7 @@ impl Core {
         s.drain = Some(self.clock.now());
         drop(s);
         self.tick.notify_all();
+        self.work.notify_all();
         drop(stopping.map(thread::JoinHandle::join));
         let over = |s: &State| !s.generating && s.queue.is_empty();
         let s = self.wait_until(left(real.now()), |s| over(s) || hasty(s));
