@@ -5,11 +5,11 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::generator::Lateness;
 use super::input_info::InputInfoTracker;
 use super::life_cycle::Stage;
 use super::listener::BatchInfo;
 use super::queue::BatchQueue;
-use super::generator::Lateness;
 use super::{BatchGraph, ListenerBus};
 use crate::conf::{FailurePolicy, QueuePolicy};
 use crate::metrics::StreamingMetrics;

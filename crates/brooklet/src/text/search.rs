@@ -13,8 +13,8 @@ const LONG: usize = 4096;
 /// The first place of `needle` in `hay`.
 ///
 /// Lines are short, and the needle is a new one with each call, so preparing a searcher would
-/// cost more than the search. This compares four bytes of the needle at 16 places (32 with AVX2) at once, then
-/// the whole needle where all four agree.
+/// cost more than the search. This compares four bytes of the needle at 16 places at once (six bytes at 128 with
+/// AVX2), then the whole needle where all of them agree.
 #[inline]
 pub(super) fn find_text(hay: &[u8], needle: &[u8]) -> Option<usize> {
     let n = needle.len();
@@ -30,55 +30,66 @@ pub(super) fn find_text(hay: &[u8], needle: &[u8]) -> Option<usize> {
         // SAFETY: the processor has AVX2.
         return unsafe { find_by_32(hay, needle) };
     }
-    find_by(hay, needle, 16, |p, offsets, bytes| {
-        // SAFETY: as `find_by` promises.
-        unsafe { eq_at_16(p, offsets, bytes) }
-    })
+    find_by_16(hay, needle)
 }
 
-/// [`find_by`] with 32 places at once.
+/// The search with AVX2. Lines differ in length and few of them have the needle: 128 places are looked at
+/// without a branch in between, and where there is a candidate, [`find_by_16`] has the word.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[target_feature(enable = "avx2")]
 fn find_by_32(hay: &[u8], needle: &[u8]) -> Option<usize> {
-    find_by(hay, needle, 32, |p, offsets, bytes| {
-        use std::arch::x86_64::{
-            _mm256_and_si256, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8,
-            _mm256_set1_epi8,
-        };
-        let eq = |k: usize| {
-            // SAFETY: as `find_by` promises, 32 bytes are readable at each offset.
-            let window = unsafe { _mm256_loadu_si256(p.add(offsets[k]).cast()) };
-            _mm256_cmpeq_epi8(window, _mm256_set1_epi8(bytes[k] as i8))
-        };
-        let first = _mm256_and_si256(eq(0), eq(1));
-        let second = _mm256_and_si256(eq(2), eq(3));
-        _mm256_movemask_epi8(_mm256_and_si256(first, second)) as u32
-    })
+    use std::arch::x86_64::{
+        _mm256_and_si256, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_or_si256, _mm256_set1_epi8,
+        _mm256_testz_si256,
+    };
+    let n = needle.len();
+    let offsets = [0, n / 5, 2 * n / 5, 3 * n / 5, 4 * n / 5, n - 1];
+    let [a, b, c, d, e, f] = offsets.map(|i| _mm256_set1_epi8(needle[i] as i8));
+    let last = hay.len() - n - 31; // the last window's first place
+    let agree = |at: usize| {
+        let p = hay[at.min(last)..].as_ptr();
+        // SAFETY: the furthest byte read is that of the needle's end at the last possible place.
+        let [u, v, w, x, y, z] = offsets.map(|i| unsafe { _mm256_loadu_si256(p.add(i).cast()) });
+        let first = _mm256_and_si256(_mm256_cmpeq_epi8(u, a), _mm256_cmpeq_epi8(v, b));
+        let second = _mm256_and_si256(_mm256_cmpeq_epi8(w, c), _mm256_cmpeq_epi8(x, d));
+        let third = _mm256_and_si256(_mm256_cmpeq_epi8(y, e), _mm256_cmpeq_epi8(z, f));
+        _mm256_and_si256(_mm256_and_si256(first, second), third)
+    };
+    let mut at = 0;
+    while at <= last + 31 {
+        let low = _mm256_or_si256(agree(at), agree(at + 32));
+        let all = _mm256_or_si256(low, _mm256_or_si256(agree(at + 64), agree(at + 96)));
+        if _mm256_testz_si256(all, all) == 0 {
+            return candidates(hay, needle);
+        }
+        at += 128;
+    }
+    None
 }
 
-/// The search with windows of `width` places; `places_of(p, offsets, bytes)` tells at which of them all four
-/// bytes of the needle are. It may read `width` bytes from `p` on and from each offset on. There are at
-/// least `width` possible places.
-#[inline(always)]
-fn find_by(
-    hay: &[u8],
-    needle: &[u8],
-    width: usize,
-    places_of: impl Fn(*const u8, [usize; 4], [u8; 4]) -> u32,
-) -> Option<usize> {
+/// [`find_by_16`], apart from the loop that finds nothing in most lines.
+#[cold]
+#[inline(never)]
+fn candidates(hay: &[u8], needle: &[u8]) -> Option<usize> {
+    find_by_16(hay, needle)
+}
+
+/// The search with windows of 16 places. There are at least 16 possible ones.
+fn find_by_16(hay: &[u8], needle: &[u8]) -> Option<usize> {
+    const WIDTH: usize = 16;
     let n = needle.len();
     let offsets = [0, n / 3, 2 * n / 3, n - 1];
     let bytes = offsets.map(|i| needle[i]);
     let places = hay.len() - n + 1;
-    assert!(places >= width);
+    assert!(places >= WIDTH);
     let mut at = 0;
     let mut wrong = 0;
     loop {
-        // The last window is moved back, to end at the last possible place: `from + width - 1` is a
-        // possible place, and the largest offset is `n - 1`, so the furthest byte read is the last one of
-        // the needle at that place.
-        let from = at.min(places - width);
-        let mut mask = places_of(hay[from..].as_ptr(), offsets, bytes);
+        // The last window is moved back, to end at the last possible place.
+        let from = at.min(places - WIDTH);
+        // SAFETY: `from + WIDTH - 1` is a possible place, and the largest offset is `n - 1`, so the
+        // furthest byte read is the last one of the needle at that place.
+        let mut mask = unsafe { eq_at_16(hay[from..].as_ptr(), offsets, bytes) };
         while mask != 0 {
             let i = from + mask.trailing_zeros() as usize;
             if hay[i + 1..i + n - 1] == needle[1..n - 1] {
@@ -87,7 +98,7 @@ fn find_by(
             mask &= mask - 1;
             wrong += 1;
         }
-        at += width;
+        at += WIDTH;
         if at >= places {
             return None;
         }

@@ -169,3 +169,23 @@ fn events_come_in_order_with_their_fields() {
     assert_eq!(rx.iter().count(), 0, "a removed listener heard something");
     assert_eq!(rig.scheduler.metrics().gauge("totalProcessedRecords"), Some(3));
 }
+
+/// By the wall clock: whoever made a batch runs it, and the deputy takes the tick over.
+#[test]
+fn ticks_go_on_while_the_thread_that_made_a_batch_runs_it() {
+    let slow = |f: &Fake, (_, t): (usize, u64)| {
+        if f.state.get().taken.keys().next() == Some(&t) {
+            f.until("two more batches are made", |s| s.taken.len() >= 3);
+        }
+        Ok(())
+    };
+    let fake = Arc::new(Fake::new(1).output(slow));
+    let clock = Arc::new(SystemClock::new());
+    let conf = Conf::new("test");
+    let scheduler = Scheduler::new(&conf, SECOND, fake.clone(), clock, "test");
+    let zero = secs(scheduler.start().unwrap());
+    fake.until_completed(zero + 2);
+    scheduler.stop(false, LIMIT).unwrap();
+    let made: Vec<u64> = fake.state.get().taken.keys().copied().collect();
+    assert!(made.iter().zip(zero + 1..).all(|(t, due)| *t == due), "{made:?} after {zero}");
+}
