@@ -18,14 +18,19 @@ fn default(key: &ConfKey) -> String {
 }
 
 fn accepted() -> String {
-    let mut out =
-        String::from("| key | original | setter | values | default | meaning |\n|---|---|---|---|---|---|\n");
+    let mut out = String::from(
+        "| key | original | setter | values | default | meaning |\n|---|---|---|---|---|---|\n",
+    );
     for k in KEYS {
         let original = k.original.map_or_else(String::new, |o| format!("`{o}`"));
         let setter = if k.setter == "app_name" { "new" } else { k.setter };
         let (kind, default) = (k.kind.describe(), default(k));
-        writeln!(out, "| `{}` | {original} | `{setter}` | {kind} | {default} | {} |", k.name, k.about)
-            .unwrap();
+        writeln!(
+            out,
+            "| `{}` | {original} | `{setter}` | {kind} | {default} | {} |",
+            k.name, k.about
+        )
+        .unwrap();
     }
     out
 }

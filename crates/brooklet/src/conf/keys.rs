@@ -182,9 +182,7 @@ pub(super) static KEYS: &[ConfKey] = &[
         unset: "",
         about: "What happens when an output operation has failed for good: the context stops with the error \
                 (`stop`), or the failure is recorded and the next batch goes on (`skip`).",
-        set: |c, v| {
-            value::choice(v, FAILURE_POLICIES).map(|i| c.failure_policy.skip = i == 1)
-        },
+        set: |c, v| value::choice(v, FAILURE_POLICIES).map(|i| c.failure_policy.skip = i == 1),
         get: |c| Some(FAILURE_POLICIES[usize::from(c.failure_policy.skip)].into()),
     },
     ConfKey {
@@ -415,7 +413,11 @@ pub(super) static REFUSED: &[RefusedKeys] = &[
         reason: "the clock is for tests: give `Conf::clock` a `ManualClock` and move it by hand",
     },
     RefusedKeys {
-        keys: &["streaming.internal.batchTime", "streaming.internal.outputOpId", "streaming.internal.*"],
+        keys: &[
+            "streaming.internal.batchTime",
+            "streaming.internal.outputOpId",
+            "streaming.internal.*",
+        ],
         reason: "it is the original's own label of its jobs and nothing to set",
     },
     RefusedKeys {
@@ -532,9 +534,8 @@ fn env_name(key: &str) -> String {
 
 /// Finds a key by one of its spellings, or the reason why it is refused.
 pub(super) fn find(written: &str) -> Found {
-    let is = |k: &&ConfKey| {
-        spells(written, k.name) || k.original.is_some_and(|o| spells(written, o))
-    };
+    let is =
+        |k: &&ConfKey| spells(written, k.name) || k.original.is_some_and(|o| spells(written, o));
     if let Some(key) = KEYS.iter().find(is) {
         return Found::Key(key);
     }
@@ -542,7 +543,9 @@ pub(super) fn find(written: &str) -> Found {
     let refuses = |pattern: &str| {
         let Some(rest) = rest else { return false };
         match pattern.strip_suffix('*') {
-            Some(start) => rest.starts_with(start) || rest.replace('-', "_").starts_with(&snake(start)),
+            Some(start) => {
+                rest.starts_with(start) || rest.replace('-', "_").starts_with(&snake(start))
+            }
             None => spells(rest, pattern),
         }
     };
@@ -612,7 +615,8 @@ mod tests {
         let mut seen = BTreeSet::new();
         for k in KEYS {
             let names = [Some(k.name), k.original].into_iter().flatten();
-            for n in names.flat_map(|n| [n.to_owned(), snake(n), k.env()]).collect::<BTreeSet<_>>() {
+            for n in names.flat_map(|n| [n.to_owned(), snake(n), k.env()]).collect::<BTreeSet<_>>()
+            {
                 assert!(seen.insert(n.clone()), "{n} is there twice");
             }
             assert!(matches!(find(k.name), Found::Key(f) if f.name == k.name));
@@ -640,7 +644,9 @@ mod tests {
                 "{written}"
             );
         }
-        for written in ["brooklet.streaming.blockinterval", "streaming.blockInterval", "block_interval", ""] {
+        for written in
+            ["brooklet.streaming.blockinterval", "streaming.blockInterval", "block_interval", ""]
+        {
             assert!(matches!(find(written), Found::Unknown(_)), "{written}");
         }
         assert_eq!(snake("streaming.ui.retainedBatches"), "streaming.ui.retained_batches");

@@ -190,7 +190,9 @@ impl Conf {
                     return Err(bad(
                         &written,
                         &origin,
-                        format!("`{value}` here and `{other}` at {at} are the same setting: keep one"),
+                        format!(
+                            "`{value}` here and `{other}` at {at} are the same setting: keep one"
+                        ),
                     ));
                 }
             }
@@ -259,7 +261,13 @@ impl Conf {
         }
     }
 
-    fn put(&mut self, key: &'static ConfKey, written: &str, raw: Raw, origin: ConfOrigin) -> Result<()> {
+    fn put(
+        &mut self,
+        key: &'static ConfKey,
+        written: &str,
+        raw: Raw,
+        origin: ConfOrigin,
+    ) -> Result<()> {
         let set = raw.text_for(key.kind).and_then(|text| (key.set)(self, &text));
         set.map_err(|problem| bad(written, &origin, problem))?;
         self.origins.insert(key.name, origin);
@@ -274,7 +282,9 @@ impl Conf {
         let problem = match keys::find(key) {
             Found::Key(k) => return Ok((k.get)(self)),
             Found::Refused(r) => r.reason.to_owned(),
-            Found::Unknown(Some(near)) => format!("there is no such setting; did you mean `{near}`?"),
+            Found::Unknown(Some(near)) => {
+                format!("there is no such setting; did you mean `{near}`?")
+            }
             Found::Unknown(None) => "there is no such setting".into(),
         };
         Err(Error::Config { key: key.into(), problem })

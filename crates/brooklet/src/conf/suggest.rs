@@ -68,7 +68,11 @@ mod tests {
 
     #[test]
     fn the_nearest_name_is_found_and_a_far_one_is_not_offered() {
-        let names = ["brooklet.streaming.blockInterval", "brooklet.streaming.blockQueueSize", "brooklet.master"];
+        let names = [
+            "brooklet.streaming.blockInterval",
+            "brooklet.streaming.blockQueueSize",
+            "brooklet.master",
+        ];
         let near = |n| nearest(n, names);
         assert_eq!(near("brooklet.streaming.blokInterval"), Some(names[0]));
         assert_eq!(near("brooklet.streaming.block_queue_sise"), Some(names[1]));

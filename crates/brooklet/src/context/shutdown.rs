@@ -5,8 +5,8 @@
 //! installed with the first context that wants them, beside those of others, which are called as well.
 
 use std::io;
-use std::sync::mpsc::{self, Sender};
 use std::sync::Weak;
+use std::sync::mpsc::{self, Sender};
 use std::thread;
 
 use tokio::runtime::Builder;
