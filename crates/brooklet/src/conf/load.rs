@@ -4,7 +4,6 @@ use std::fmt;
 use std::panic::Location;
 use std::path::Path;
 
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, ConfKey, Found, KEYS, REFUSED, RefusedKeys};
@@ -325,19 +324,17 @@ impl Conf {
 /// All settings below a table: key, place, value. A table that is no part of any key stands for itself.
 fn flatten(path: &str, table: &DeTable<'_>, found: &mut Vec<(String, usize, Raw)>) {
     for (name, value) in table {
-        let (name, at): (&Spanned<_>, _) = (name, name.span().start);
-        let name = name.get_ref();
+        let (name, at) = (name.get_ref(), name.span().start);
         let path = if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
         let raw = match value.get_ref() {
             DeValue::Table(t) => {
-                let leaf = !matches!(keys::find(&path), Found::Unknown(_));
-                let empty_stranger = t.is_empty() && !keys::is_prefix(&path);
-                if !leaf && !empty_stranger {
-                    flatten(&path, t, found);
-                    continue;
-                }
                 // `spark.speculation` may be a key and a table of keys.
-                if leaf && !matches!(keys::find(&path), Found::Key(_)) && !t.is_empty() {
+                let stands_for_itself = match keys::find(&path) {
+                    Found::Key(_) => true,
+                    Found::Refused(_) => t.is_empty(),
+                    Found::Unknown(_) => t.is_empty() && !keys::is_prefix(&path),
+                };
+                if !stands_for_itself {
                     flatten(&path, t, found);
                     continue;
                 }
