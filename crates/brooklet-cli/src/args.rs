@@ -7,6 +7,8 @@ use std::time::Duration;
 use brooklet::{Conf, parse_duration};
 use clap::{Args, Parser, Subcommand};
 
+use crate::settings::Settings;
+
 /// Micro-batch stream processing for Rust.
 #[derive(Debug, Parser)]
 #[command(
@@ -34,18 +36,18 @@ pub struct WordCount {
     #[arg(long, value_name = "SOURCE")]
     pub source: Option<Source>,
 
-    /// How often a batch is cut, as in 1s or 200ms
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
-    pub batch_interval: Duration,
+    /// How often a batch is cut, as in 1s or 200ms [default: 1s]
+    #[arg(long, value_name = "DURATION", value_parser = interval)]
+    pub batch_interval: Option<Duration>,
 
     /// How often received data becomes a block, which is a partition of its batch
     /// [default: 200ms or the batch interval, whichever is shorter]
     #[arg(long, value_name = "DURATION", value_parser = interval)]
     pub block_interval: Option<Duration>,
 
-    /// Where to run: local, local[N] (N task threads) or local[*]
-    #[arg(long, default_value = "local[*]", value_parser = master)]
-    pub master: String,
+    /// Where to run: local, local[N] (N task threads) or local[*] [default: local[*]]
+    #[arg(long, value_parser = master)]
+    pub master: Option<String>,
 
     /// Show only the K most frequent words of a batch [default: 10; all with --json]
     #[arg(long, value_name = "K")]
@@ -63,6 +65,9 @@ pub struct WordCount {
 
     #[command(flatten)]
     pub text: Text,
+
+    #[command(flatten)]
+    pub settings: Settings,
 }
 
 #[derive(Debug, Args)]

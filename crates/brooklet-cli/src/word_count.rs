@@ -89,11 +89,17 @@ fn stream(
     feed: Option<&FeedServer>,
     tell: &Sender<Event>,
 ) -> Result<StreamingContext, Failure> {
-    let mut conf = Conf::new("word-count").master(args.master.as_str());
+    let mut conf = args.settings.load("word-count")?;
+    if let Some(master) = &args.master {
+        conf = conf.master(master.as_str());
+    }
     if let Some(interval) = args.block_interval {
         conf = conf.block_interval(interval);
     }
-    let ssc = StreamingContext::new(conf, args.batch_interval)?;
+    if let Some(interval) = args.batch_interval {
+        conf = conf.batch_interval(interval);
+    }
+    let ssc = StreamingContext::builder(conf).build()?;
     let lines: DStream<Str> = match (feed, &args.source) {
         (_, Some(Source::Socket { host, port })) => ssc.socket_text_stream(host, *port),
         (Some(feed), _) => ssc.socket_text_stream("127.0.0.1", feed.addr().port()),
@@ -196,7 +202,7 @@ impl<'a> Run<'a> {
     ) -> Run<'a> {
         let clock = SystemClock::new();
         let pause_at = (feed.is_some() && args.batches == Some(1))
-            .then(|| clock.now().after(args.batch_interval / 2));
+            .then(|| clock.now().after(ssc.batch_interval() / 2));
         Run {
             args,
             ssc,
@@ -249,7 +255,7 @@ impl<'a> Run<'a> {
                 self.submitted += 1;
                 let last_begins = self.args.batches.is_some_and(|n| self.submitted + 1 == n);
                 if last_begins && self.feed.is_some() && self.phase == Phase::Running {
-                    self.pause_at = Some(self.clock.now().after(self.args.batch_interval * 3 / 4));
+                    self.pause_at = Some(self.clock.now().after(self.ssc.batch_interval() * 3 / 4));
                 }
             }
             Event::Counts(time, counts) => {
@@ -269,8 +275,8 @@ impl<'a> Run<'a> {
                         records,
                         processing,
                         delay,
-                        interval: self.args.batch_interval,
-                        span: now.since(self.completed).max(self.args.batch_interval),
+                        interval: self.ssc.batch_interval(),
+                        span: now.since(self.completed).max(self.ssc.batch_interval()),
                     };
                     self.show(&batch, counts)?;
                 }

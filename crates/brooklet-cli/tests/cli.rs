@@ -323,6 +323,103 @@ fn a_wrong_log_filter_is_named() {
     assert!(text(&done.stderr).contains("RUST_LOG"));
 }
 
+/// A folder of its own, to run in.
+fn folder(name: &str, file: &str) -> std::path::PathBuf {
+    let dir = std::env::temp_dir().join(format!("brooklet-cli-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("brooklet.toml"), file).unwrap();
+    dir
+}
+
+#[test]
+fn settings_come_from_the_file_then_the_environment_then_conf() {
+    let file = "[brooklet.streaming]\nmax_line_bytes = 16\nbatch_interval = \"20ms\"\n";
+    let dir = folder("settings", file);
+    let other = dir.join("other.toml");
+    std::fs::write(&other, "brooklet.streaming.maxLineBytes = 18\n").unwrap();
+    let variable = ("BROOKLET_STREAMING_MAX_LINE_BYTES", "20");
+    let other = other.to_str().unwrap();
+    // The length of the pieces that a long line is cut into says which source has won.
+    let pieces = |args: &[&str], env: &[(&str, &str)]| {
+        let mut command = brooklet(&["word-count", "--source", "stdin", "--json"]);
+        command.args(args).envs(env.iter().copied()).current_dir(&dir);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all("x".repeat(30).as_bytes()).unwrap();
+        let done = child.wait_with_output().unwrap();
+        assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+        let (_, words) = sums(text(&done.stdout).lines());
+        words.keys().map(String::len).max()
+    };
+    let flag = ["--conf", "brooklet.streaming.maxLineBytes=22"];
+    assert_eq!(pieces(&[], &[]), Some(16), "brooklet.toml in the folder");
+    assert_eq!(pieces(&[], &[("BROOKLET_CONF", "")]), Some(30), "no file");
+    assert_eq!(pieces(&[], &[("BROOKLET_CONF", other)]), Some(18), "another file");
+    assert_eq!(pieces(&["--conf-file", other], &[]), Some(18), "another file");
+    assert_eq!(pieces(&[], &[variable]), Some(20), "environment");
+    assert_eq!(pieces(&flag, &[variable]), Some(22), "--conf");
+    let both =
+        ["--conf", "brooklet.task.maxFailures=2", flag[0], "spark.streaming.block-interval=5"];
+    assert_eq!(pieces(&both, &[variable]), Some(20), "other settings");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn the_batch_interval_may_be_a_setting_and_the_option_wins() {
+    for (args, want) in [
+        (&["--conf", "brooklet.streaming.batchInterval=70ms"][..], 70),
+        (&["--conf", "brooklet.streaming.batchInterval=70ms", "--batch-interval", "90ms"], 90),
+    ] {
+        let (out, err, code) =
+            spawn(&[&["word-count", "--json", "--batches", "3"], args].concat()).end();
+        assert_eq!(code, Some(0), "{err:?}");
+        for line in out {
+            let object: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(object["time"].as_u64().unwrap() % want, 0, "{line}");
+        }
+    }
+}
+
+#[test]
+fn wrong_settings_end_with_code_2_and_name_their_place() {
+    let dir = folder("wrong", "# settings\n[brooklet.streaming]\nblokInterval = 3\n");
+    let missing = ["BROOKLET_CONF", "missing.toml"];
+    let near = "did you mean `brooklet.streaming.blockInterval`?";
+    for (args, env, hints) in [
+        (&[][..], None, &["brooklet.toml:3:1", "`brooklet.streaming.blokInterval`", near][..]),
+        (&[], Some(missing), &["missing.toml", "BROOKLET_CONF", "No such file"]),
+        (&["--conf-file", "none.toml"], None, &["none.toml", "No such file"]),
+        (&["--conf-file", "."], None, &["configuration file `.`"]),
+        (
+            &["--conf", "brooklet.streaming.blokInterval=3"],
+            Some(["BROOKLET_CONF", ""]),
+            &["argument `brooklet.streaming.blokInterval=3`", near],
+        ),
+        (&["--conf", "brooklet.master"], Some(["BROOKLET_CONF", ""]), &["KEY=VALUE"]),
+        (
+            &["--conf", "spark.streaming.backpressure.enabled=true"],
+            Some(["BROOKLET_CONF", ""]),
+            &["back pressure isn't in this build"],
+        ),
+    ] {
+        let mut command = brooklet(&[&["word-count", "--batches", "1"], args].concat());
+        let done = command.envs(env.map(|[k, v]| (k, v))).current_dir(&dir).output().unwrap();
+        let err = text(&done.stderr);
+        assert_eq!(done.status.code(), Some(2), "{args:?}\n{err}");
+        for hint in hints {
+            assert!(err.contains(hint), "{args:?} doesn't mention {hint}:\n{err}");
+        }
+    }
+    let mut command = brooklet(&["word-count", "--batches", "1"]);
+    command.env("BROOKLET_CONF", "").env("BROOKLET_STREAMING_BLOCK_INTERVALL", "5ms");
+    let done = command.output().unwrap();
+    assert_eq!(done.status.code(), Some(2));
+    let err = text(&done.stderr);
+    assert!(err.contains("variable BROOKLET_STREAMING_BLOCK_INTERVALL"), "{err}");
+    assert!(err.contains("did you mean `BROOKLET_STREAMING_BLOCK_INTERVAL`?"), "{err}");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
 /// A feed, and the port that it listens on.
 fn spawn_feed(args: &[&str]) -> (Program, u16) {
     let mut feed = spawn(args);

@@ -1,6 +1,7 @@
 //! The one error type of the crate.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::Time;
@@ -21,6 +22,17 @@ pub enum Error {
         /// The setting.
         key: String,
         /// What is wrong with it and what would be right.
+        problem: String,
+    },
+    /// A configuration file isn't TOML. Fix the line; nothing was started.
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        /// What the parser says.
         problem: String,
     },
     /// The program asks for something that can't be, such as a context without outputs. Fix the program;
@@ -148,6 +160,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Config { key, problem } => write!(f, "setting `{key}`: {problem}"),
+            Error::ConfigFile { path, line, column, problem } => {
+                write!(f, "{}:{line}:{column}: {problem}", path.display())
+            }
             Error::Usage(text) | Error::NotShippable(text) => f.write_str(text),
             Error::State { call, state, help } => {
                 write!(f, "`{call}` on a context that is {state}: {help}")

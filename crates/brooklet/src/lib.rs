@@ -26,7 +26,9 @@ pub mod text;
 pub mod time;
 
 pub use block::StorageLevel;
-pub use conf::{Conf, FailurePolicy, QueuePolicy, defaults};
+pub use conf::{
+    Conf, ConfEntry, ConfKey, ConfKind, ConfOrigin, FailurePolicy, QueuePolicy, RefusedKeys, defaults,
+};
 pub use context::{Context, ContextState, StreamingContext, StreamingContextBuilder};
 pub use data::{Data, HashSeed, Key, Wire};
 pub use dstream::{DStream, DeadLetter, ErasedNode, GraphRef, IntoRdd, Node, Output, WithKey};

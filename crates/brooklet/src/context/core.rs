@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 
 use crate::block::BlockStore;
-use crate::conf::Conf;
+use crate::conf::{Conf, ConfOrigin};
 use crate::data::{Data, HashSeed, Wire};
 use crate::dstream::Graph;
 use crate::engine::{
@@ -91,6 +91,9 @@ impl Context {
     /// [`Error::Config`] for a setting that can't be.
     pub fn new(conf: Conf) -> Result<Context> {
         conf.validate()?;
+        for e in conf.entries().iter().filter(|e| e.origin != ConfOrigin::Default) {
+            tracing::info!(app = conf.app_name, "setting {e}");
+        }
         let threads = conf.threads()?;
         let seed = conf.hash_seed.unwrap_or_else(HashSeed::random);
         let ctx = Context::bare(conf, threads, seed, false, false);

@@ -2,6 +2,7 @@
 
 mod core;
 mod life_cycle;
+mod shutdown;
 mod streaming;
 
 pub use self::core::Context;

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::Context;
 use super::life_cycle::{Driver, ToListeners};
+use super::shutdown;
 use crate::block::StorageLevel;
-use crate::conf::Conf;
+use crate::conf::{Conf, defaults};
 use crate::data::Wire;
 use crate::dstream::{DStream, Graph, Kind, union_of};
 use crate::engine::{OpId, Site};
@@ -53,7 +54,7 @@ use crate::{Error, Result, Str};
 #[derive(Clone)]
 pub struct StreamingContext(Arc<Shared>);
 
-struct Shared {
+pub(super) struct Shared {
     ctx: Context,
     graph: Arc<Graph>,
     /// Graphs built for executors are never run.
@@ -83,15 +84,15 @@ pub enum ContextState {
 #[must_use = "a builder does nothing until `build`"]
 pub struct StreamingContextBuilder {
     conf: Conf,
-    batch_interval: Duration,
+    batch_interval: Option<Duration>,
     context: Option<Context>,
     remember: Option<Duration>,
 }
 
 impl StreamingContextBuilder {
-    /// The batch interval. Default: 1 s.
+    /// The batch interval. Default: [`Conf::batch_interval`], else 1 s.
     pub fn batch_interval(mut self, d: Duration) -> Self {
-        self.batch_interval = d;
+        self.batch_interval = Some(d);
         self
     }
 
@@ -101,7 +102,7 @@ impl StreamingContextBuilder {
         self
     }
 
-    /// Keeps every batch's RDDs this long after the batch. Default: not at all.
+    /// Keeps every batch's RDDs this long after the batch. Default: [`Conf::remember`].
     pub fn remember(mut self, d: Duration) -> Self {
         self.remember = Some(d);
         self
@@ -116,7 +117,9 @@ impl StreamingContextBuilder {
             Some(ctx) => ctx,
             None => Context::new(self.conf)?,
         };
-        let ssc = StreamingContext::with_context(&ctx, self.batch_interval)?;
+        let interval = self.batch_interval.or(ctx.conf().batch_interval);
+        let interval = interval.unwrap_or(defaults::BATCH_INTERVAL);
+        let ssc = StreamingContext::with_context(&ctx, interval)?;
         if let Some(d) = self.remember {
             ssc.remember(d)?;
         }
@@ -147,6 +150,14 @@ impl StreamingContext {
                     format_duration(batch_interval)
                 ),
             });
+        }
+        if let Some(other) = ctx.conf().batch_interval.filter(|d| *d != batch_interval) {
+            tracing::warn!(
+                app = ctx.conf().app_name,
+                "the program's batch interval of {} overrides the setting of {}",
+                format_duration(batch_interval),
+                format_duration(other)
+            );
         }
         let graph = Graph::new(ctx, batch_interval);
         let run = (!ctx.0.executor).then(|| {
@@ -184,7 +195,7 @@ impl StreamingContext {
     pub fn builder(conf: Conf) -> StreamingContextBuilder {
         StreamingContextBuilder {
             conf,
-            batch_interval: crate::seconds(1),
+            batch_interval: None,
             context: None,
             remember: None,
         }
@@ -201,7 +212,7 @@ impl StreamingContext {
     }
 
     /// Keeps every batch's RDDs for at least `d` after the batch, for programs that hold on to them. May be
-    /// set once.
+    /// set once; overrides [`Conf::remember`].
     ///
     /// # Errors
     /// [`Error::Usage`] at the second call; [`Error::State`] after the start.
@@ -473,6 +484,9 @@ impl StreamingContext {
             self.0.graph.seal();
             run.scheduler.metrics().set_receivers(run.tracker.num_receivers());
         }
+        if self.0.ctx.conf().stop_gracefully_on_shutdown {
+            shutdown::stop_at_signals(self)?;
+        }
         run.scheduler.start().map(drop)
     }
 
@@ -518,6 +532,15 @@ impl StreamingContext {
             }
         }
         Ok(())
+    }
+
+    /// A handle that doesn't keep the context alive.
+    pub(super) fn downgrade(&self) -> Weak<Shared> {
+        Arc::downgrade(&self.0)
+    }
+
+    pub(super) fn upgrade(weak: &Weak<Shared>) -> Option<StreamingContext> {
+        weak.upgrade().map(StreamingContext)
     }
 
     pub(crate) fn graph(&self) -> &Arc<Graph> {

@@ -316,7 +316,11 @@ impl Graph {
 
     /// Up to which time batches are forgotten when `t` is over.
     pub(crate) fn forgotten(&self, t: Time) -> Time {
-        t - self.remember.get().unwrap_or_default()
+        let conf = self.ctx.conf();
+        if !conf.unpersist {
+            return Time::ZERO;
+        }
+        t - self.remember.get().or(conf.remember).unwrap_or_default()
     }
 
     /// Batch `t` is over: what isn't remembered goes, inputs last.

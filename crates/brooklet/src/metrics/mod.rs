@@ -22,9 +22,10 @@ use crate::time::{Timestamp, whole_millis};
 ///
 /// Gauges under the original's names count in whole milliseconds and are -1 when there is no value;
 /// [`StreamingMetrics::snapshot`] has them typed, with full precision.
-#[derive(Default)]
 pub struct StreamingMetrics {
     batches: Mutex<Batches>,
+    /// Completed batches that are remembered.
+    retained: usize,
     receivers: AtomicUsize,
     waiting_ticks: AtomicU64,
     failed_output_ops: AtomicU64,
@@ -36,6 +37,8 @@ struct Batches {
     waiting: VecDeque<Arc<BatchInfo>>,
     running: VecDeque<Arc<BatchInfo>>,
     completed: VecDeque<Arc<BatchInfo>>,
+    /// Known also when none is remembered.
+    last_completed: Option<Arc<BatchInfo>>,
     total_completed: u64,
     received: u64,
     processed: u64,
@@ -44,7 +47,7 @@ struct Batches {
 impl Batches {
     /// The newest batch known.
     fn last_received(&self) -> Option<&Arc<BatchInfo>> {
-        let all = [self.waiting.back(), self.running.back(), self.completed.back()];
+        let all = [self.waiting.back(), self.running.back(), self.last_completed.as_ref()];
         all.into_iter().flatten().max_by_key(|b| b.batch_time)
     }
 }
@@ -81,7 +84,25 @@ pub struct MetricsSnapshot {
     pub failed_output_ops: u64,
 }
 
+impl Default for StreamingMetrics {
+    fn default() -> Self {
+        StreamingMetrics::retaining(defaults::RETAINED_BATCHES)
+    }
+}
+
 impl StreamingMetrics {
+    /// Metrics that remember this many completed batches.
+    pub(crate) fn retaining(batches: usize) -> StreamingMetrics {
+        StreamingMetrics {
+            batches: Mutex::default(),
+            retained: batches,
+            receivers: AtomicUsize::default(),
+            waiting_ticks: AtomicU64::default(),
+            failed_output_ops: AtomicU64::default(),
+            dropped_events: Arc::default(),
+        }
+    }
+
     /// The names of the original's gauges, in its order; [`StreamingMetrics::gauge`] knows them.
     pub const GAUGES: [&'static str; 18] = [
         "receivers",
@@ -108,7 +129,7 @@ impl StreamingMetrics {
     /// `None` when there is no such gauge.
     pub fn gauge(&self, name: &str) -> Option<i64> {
         let b = self.batches.get();
-        let last = b.completed.back();
+        let last = b.last_completed.as_ref();
         let newest = b.last_received();
         Some(match name {
             "receivers" => count(self.receivers.load(Relaxed) as u64),
@@ -149,7 +170,7 @@ impl StreamingMetrics {
             waiting_batches: b.waiting.len(),
             running_batches: b.running.len(),
             retained_completed_batches: b.completed.len(),
-            last_completed_batch: b.completed.back().cloned(),
+            last_completed_batch: b.last_completed.clone(),
             last_received_batch: b.last_received().cloned(),
             waiting_ticks: self.waiting_ticks.load(Relaxed),
             dropped_events: self.dropped_events.load(Relaxed),
@@ -195,10 +216,11 @@ impl StreamingMetrics {
         take(&mut b.running, info.batch_time);
         b.processed += info.num_records();
         b.total_completed += 1;
-        if b.completed.len() == defaults::RETAINED_BATCHES {
+        b.last_completed = Some(info.clone());
+        b.completed.push_back(info.clone());
+        if b.completed.len() > self.retained {
             b.completed.pop_front();
         }
-        b.completed.push_back(info.clone());
     }
 
     /// A batch that a halt kept from running.

@@ -28,14 +28,15 @@ impl<'a> Progress<'a> {
         self.metrics.batches.get().running.iter().cloned().collect()
     }
 
-    /// The last `defaults::RETAINED_BATCHES` completed batches, oldest first.
+    /// The last completed batches, as many as [`Conf::retained_batches`](crate::Conf::retained_batches)
+    /// says, oldest first.
     pub fn completed(self) -> Vec<Arc<BatchInfo>> {
         self.metrics.batches.get().completed.iter().cloned().collect()
     }
 
     /// The batch completed last.
     pub fn last_completed(self) -> Option<Arc<BatchInfo>> {
-        self.metrics.batches.get().completed.back().cloned()
+        self.metrics.batches.get().last_completed.clone()
     }
 
     /// The batch submitted last.

@@ -47,7 +47,7 @@ impl Scheduler {
         clock: Arc<dyn Clock>,
         app: &str,
     ) -> Arc<Scheduler> {
-        let metrics = Arc::new(StreamingMetrics::default());
+        let metrics = Arc::new(StreamingMetrics::retaining(conf.retained_batches));
         let core = Arc::new(Core {
             app: app.into(),
             interval,

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod clocks;
+mod configuration;
 mod conformance;
 mod input;
 mod listener;

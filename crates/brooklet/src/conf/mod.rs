@@ -1,9 +1,24 @@
 //! Configuration, and the one place where every default is written down.
 //!
-//! Settings are typed setters on [`Conf`]. Text keys, environment and files come with a later version;
-//! the names are already those of the keys (`brooklet.streaming.<setter with dots>`).
+//! A setting is a field of [`Conf`] with a typed setter here, and a row in `keys.rs`, which gives it a key
+//! for files, the environment and `set`. `load.rs` reads those; whoever sets last wins.
 
+mod keys;
+mod load;
+mod origin;
+mod suggest;
+mod value;
+
+#[cfg(test)]
+mod doc;
+
+pub use keys::{ConfKey, RefusedKeys};
+pub use origin::{ConfEntry, ConfOrigin};
+pub use value::ConfKind;
+
+use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::Location;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +79,12 @@ pub mod defaults {
     pub const GRACEFUL_STOP_MIN: Duration = Duration::from_secs(60);
     /// How long a stop that isn't graceful waits for running tasks before it names them and goes on.
     pub const STOP_WAIT: Duration = Duration::from_secs(2);
+    /// Whether data goes when its batch is over.
+    pub const UNPERSIST: bool = true;
+    /// Whether signals that end a process stop its streams gracefully.
+    pub const STOP_GRACEFULLY_ON_SHUTDOWN: bool = false;
+    /// Batch interval of a context that is built without one.
+    pub const BATCH_INTERVAL: Duration = Duration::from_secs(1);
     /// Completed batches that the progress counters remember.
     pub const RETAINED_BATCHES: usize = 1_000;
     /// Elements that `print` shows.
@@ -150,14 +171,22 @@ pub struct Conf {
     pub(crate) local_dir: Option<PathBuf>,
     pub(crate) graceful_stop_timeout: Option<Duration>,
     pub(crate) max_line_bytes: usize,
+    pub(crate) batch_interval: Option<Duration>,
+    pub(crate) remember: Option<Duration>,
+    pub(crate) unpersist: bool,
+    pub(crate) stop_gracefully_on_shutdown: bool,
+    pub(crate) retained_batches: usize,
     pub(crate) hash_seed: Option<HashSeed>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Who set what, by key; what isn't here is at its default.
+    origins: BTreeMap<&'static str, ConfOrigin>,
 }
 
 impl Conf {
     /// Everything at its default, for an application of this name.
+    #[track_caller]
     pub fn new(app_name: impl Into<String>) -> Conf {
-        Conf {
+        let conf = Conf {
             app_name: app_name.into(),
             master: defaults::MASTER.into(),
             default_parallelism: None,
@@ -177,140 +206,227 @@ impl Conf {
             local_dir: None,
             graceful_stop_timeout: None,
             max_line_bytes: defaults::MAX_LINE_BYTES,
+            batch_interval: None,
+            remember: None,
+            unpersist: defaults::UNPERSIST,
+            stop_gracefully_on_shutdown: defaults::STOP_GRACEFULLY_ON_SHUTDOWN,
+            retained_batches: defaults::RETAINED_BATCHES,
             hash_seed: None,
             clock: Arc::new(SystemClock::new()),
+            origins: BTreeMap::new(),
+        };
+        conf.noted("app_name")
+    }
+
+    /// Notes that the program has called this setter.
+    #[track_caller]
+    fn noted(mut self, setter: &str) -> Conf {
+        for key in keys::of_setter(setter) {
+            self.origins.insert(key.name, ConfOrigin::Program(Location::caller()));
         }
+        self
+    }
+
+    fn origin(&self, key: &str) -> ConfOrigin {
+        self.origins.get(key).cloned().unwrap_or(ConfOrigin::Default)
     }
 
     /// Where tasks run: `local` (one thread), `local[N]` or `local[*]` (one thread a core, the default).
     #[must_use]
+    #[track_caller]
     pub fn master(mut self, master: impl Into<String>) -> Conf {
         self.master = master.into();
-        self
+        self.noted("master")
     }
 
     /// Partitions of a shuffle that isn't told otherwise. Default: the number of task threads.
     #[must_use]
+    #[track_caller]
     pub fn default_parallelism(mut self, partitions: usize) -> Conf {
         self.default_parallelism = Some(partitions);
-        self
+        self.noted("default_parallelism")
     }
 
     /// How often received data is cut into a block; a block is one partition of its batch. Default: 200 ms
     /// or the batch interval, whichever is shorter.
     #[must_use]
+    #[track_caller]
     pub fn block_interval(mut self, d: Duration) -> Conf {
         self.block_interval = Some(d);
-        self
+        self.noted("block_interval")
     }
 
     /// Blocks that may wait to be stored, per receiver. Default: 10.
     #[must_use]
+    #[track_caller]
     pub fn block_queue_size(mut self, blocks: usize) -> Conf {
         self.block_queue_size = blocks;
-        self
+        self.noted("block_queue_size")
     }
 
     /// Output operations that may run at the same time. Default: 1, which is strictly in order. With more,
     /// outputs of one batch and of following batches overlap, but the calls of one output never do.
     #[must_use]
+    #[track_caller]
     pub fn concurrent_jobs(mut self, jobs: usize) -> Conf {
         self.concurrent_jobs = jobs;
-        self
+        self.noted("concurrent_jobs")
     }
 
     /// Attempts of a task before its job fails. Default: 4.
     #[must_use]
+    #[track_caller]
     pub fn task_max_failures(mut self, attempts: u32) -> Conf {
         self.task_max_failures = attempts;
-        self
+        self.noted("task_max_failures")
     }
 
     /// Batches that may wait or run before the queue policy acts. Default: 8.
     #[must_use]
+    #[track_caller]
     pub fn max_queued_batches(mut self, batches: usize) -> Conf {
         self.max_queued_batches = batches;
-        self
+        self.noted("max_queued_batches")
     }
 
     /// What to do when that many are waiting. Default: [`QueuePolicy::Wait`].
     #[must_use]
+    #[track_caller]
     pub fn queue_policy(mut self, policy: QueuePolicy) -> Conf {
         self.queue_policy = policy;
-        self
+        self.noted("queue_policy")
     }
 
     /// What happens after an output operation failed. Default: [`FailurePolicy::stop`].
     #[must_use]
+    #[track_caller]
     pub fn failure_policy(mut self, policy: FailurePolicy) -> Conf {
         self.failure_policy = policy;
-        self
+        self.noted("failure_policy")
     }
 
     /// Records a second that each receiver may store one by one. Default: no limit.
     #[must_use]
+    #[track_caller]
     pub fn receiver_max_rate(mut self, records_per_second: u64) -> Conf {
         self.receiver_max_rate = (records_per_second > 0).then_some(records_per_second);
-        self
+        self.noted("receiver_max_rate")
     }
 
     /// Pause between a receiver's failure and its restart. Default: 2 s.
     #[must_use]
+    #[track_caller]
     pub fn receiver_restart_delay(mut self, d: Duration) -> Conf {
         self.receiver_restart_delay = d;
-        self
+        self.noted("receiver_restart_delay")
     }
 
     /// Bytes that a receiver may have in memory, stored and not yet processed. Above it blocks spill to
     /// disk if their level allows, else `store` waits. Default: 400 MiB.
     #[must_use]
+    #[track_caller]
     pub fn receiver_max_unprocessed_bytes(mut self, bytes: usize) -> Conf {
         self.receiver_max_unprocessed_bytes = bytes;
-        self
+        self.noted("receiver_max_unprocessed_bytes")
     }
 
     /// Bytes that a receiver may have on disk, not yet processed; above it `store` waits. Default: 1 GiB.
     #[must_use]
+    #[track_caller]
     pub fn receiver_max_spilled_bytes(mut self, bytes: u64) -> Conf {
         self.receiver_max_spilled_bytes = bytes;
-        self
+        self.noted("receiver_max_spilled_bytes")
     }
 
     /// Memory of the block store. Default: 512 MiB.
     #[must_use]
+    #[track_caller]
     pub fn block_store_memory(mut self, bytes: usize) -> Conf {
         self.block_store_memory = bytes;
-        self
+        self.noted("block_store_memory")
     }
 
     /// Whether blocks are compressed (lz4) when they go to disk. Less than half the bytes for text, at about
     /// 500 MB/s a thread; without it the page cache takes them several times faster. Default: no.
     #[must_use]
+    #[track_caller]
     pub fn compress_blocks(mut self, compress: bool) -> Conf {
         self.compress_blocks = compress;
-        self
+        self.noted("compress_blocks")
     }
 
     /// Folder for spilled blocks. Default: a fresh folder in the system's temporary folder, removed when
     /// the context is dropped.
     #[must_use]
+    #[track_caller]
     pub fn local_dir(mut self, dir: impl Into<PathBuf>) -> Conf {
         self.local_dir = Some(dir.into());
-        self
+        self.noted("local_dir")
     }
 
     /// How long a graceful stop waits for batches. Default: ten batch intervals, at least 60 s.
     #[must_use]
+    #[track_caller]
     pub fn graceful_stop_timeout(mut self, d: Duration) -> Conf {
         self.graceful_stop_timeout = Some(d);
-        self
+        self.noted("graceful_stop_timeout")
     }
 
     /// Longest line of a text source, in bytes. Default: 1 MiB.
     #[must_use]
+    #[track_caller]
     pub fn max_line_bytes(mut self, bytes: usize) -> Conf {
         self.max_line_bytes = bytes;
-        self
+        self.noted("max_line_bytes")
+    }
+
+    /// The batch interval of contexts that are built without one, by
+    /// [`StreamingContext::builder`](crate::StreamingContext::builder). Default: 1 s.
+    #[must_use]
+    #[track_caller]
+    pub fn batch_interval(mut self, d: Duration) -> Conf {
+        self.batch_interval = Some(d);
+        self.noted("batch_interval")
+    }
+
+    /// How long after its batch the data of a batch is kept, where
+    /// [`StreamingContext::remember`](crate::StreamingContext::remember) doesn't say otherwise. Default: not
+    /// at all.
+    #[must_use]
+    #[track_caller]
+    pub fn remember(mut self, d: Duration) -> Conf {
+        self.remember = Some(d);
+        self.noted("remember")
+    }
+
+    /// Whether data and received blocks go when their batch is over. With `false` everything is kept until
+    /// the context stops, and receivers come to a halt at their limits: for short runs and for looking for
+    /// errors. Default: yes.
+    #[must_use]
+    #[track_caller]
+    pub fn unpersist(mut self, unpersist: bool) -> Conf {
+        self.unpersist = unpersist;
+        self.noted("unpersist")
+    }
+
+    /// Whether Ctrl-C, and on Unix `SIGTERM` and `SIGHUP`, stop a started context gracefully instead of
+    /// ending the process; the next one ends it at once, with exit code 128 + signal. `await_termination`
+    /// returns when the stop is through. Once such a context has been started, the process keeps its
+    /// handlers; without a running context they end it. Default: no.
+    #[must_use]
+    #[track_caller]
+    pub fn stop_gracefully_on_shutdown(mut self, graceful: bool) -> Conf {
+        self.stop_gracefully_on_shutdown = graceful;
+        self.noted("stop_gracefully_on_shutdown")
+    }
+
+    /// Completed batches that [`StreamingMetrics::progress`](crate::metrics::StreamingMetrics::progress)
+    /// remembers. Default: 1000.
+    #[must_use]
+    #[track_caller]
+    pub fn retained_batches(mut self, batches: usize) -> Conf {
+        self.retained_batches = batches;
+        self.noted("retained_batches")
     }
 
     /// Fixes the seed of key hashes; for tests. Default: random at each first start.
@@ -338,7 +454,7 @@ impl Conf {
     /// # Errors
     /// [`Error::Config`] when the master isn't `local`, `local[N]` or `local[*]`.
     pub fn threads(&self) -> Result<usize> {
-        let bad = |problem: String| Error::Config { key: "master".into(), problem };
+        let bad = |problem: String| Error::Config { key: "brooklet.master".into(), problem };
         let m = self.master.trim();
         if m == "local" {
             return Ok(1);
@@ -360,10 +476,18 @@ impl Conf {
 
     /// Checks every setting.
     pub(crate) fn validate(&self) -> Result<()> {
-        let bad = |key: &str, problem: &str| {
-            Err(Error::Config { key: key.into(), problem: problem.into() })
+        let bad = |setter: &str, problem: &str| {
+            let set = keys::of_setter(setter).find(|k| self.origins.contains_key(k.name));
+            let key = set.map_or(setter, |k| k.name);
+            let problem = match self.origins.get(key) {
+                Some(origin) => format!("{origin}: {problem}"),
+                None => problem.into(),
+            };
+            Err(Error::Config { key: key.into(), problem })
         };
-        self.threads()?;
+        if let Err(Error::Config { problem, .. }) = self.threads() {
+            return bad("master", &problem);
+        }
         if self.app_name.contains('\0') {
             return bad("app_name", "must not contain a NUL character");
         }
@@ -372,6 +496,12 @@ impl Conf {
         }
         if self.block_interval.is_some_and(|d| d.as_millis() == 0) {
             return bad("block_interval", "must be at least 1 ms");
+        }
+        if self.block_interval.is_some_and(|d| d.subsec_nanos() % 1_000_000 != 0) {
+            return bad("block_interval", "must be a whole number of milliseconds");
+        }
+        if self.batch_interval.is_some_and(|d| d.as_millis() == 0) {
+            return bad("batch_interval", "must be at least 1 ms");
         }
         if self.block_queue_size == 0 {
             return bad("block_queue_size", "must be at least 1");
