@@ -3,6 +3,7 @@
 
 mod clocks;
 mod conformance;
+mod files;
 mod input;
 mod listener;
 mod queue;
