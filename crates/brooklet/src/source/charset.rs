@@ -93,8 +93,7 @@ impl CharsetDecoder {
             // Enough for whatever the worst case of the rest is; at least for one character.
             let room = self.inner.max_utf8_buffer_length_without_replacement(rest.len());
             out.reserve(room.unwrap_or(0).max(16));
-            let (result, read) =
-                self.inner.decode_to_string_without_replacement(rest, out, last);
+            let (result, read) = self.inner.decode_to_string_without_replacement(rest, out, last);
             rest = &rest[read..];
             match result {
                 DecoderResult::InputEmpty => return,

@@ -44,7 +44,12 @@ impl Folder {
 
     fn append(&self, name: &str, content: &str) {
         let path = self.watched().join(name);
-        fs::OpenOptions::new().append(true).open(path).unwrap().write_all(content.as_bytes()).unwrap();
+        fs::OpenOptions::new()
+            .append(true)
+            .open(path)
+            .unwrap()
+            .write_all(content.as_bytes())
+            .unwrap();
     }
 }
 
@@ -100,7 +105,7 @@ impl<T: Wire + Ord> Rig<T> {
     }
 
     fn everything(&self) -> BTreeMap<T, usize> {
-        multiset(self.seen.all())
+        multiset(self.seen.items())
     }
 }
 
@@ -189,7 +194,9 @@ fn directory_that_another_process_fills() {
         step("mv in/m7 in/seven");
         (0..4).for_each(|_| drop(step(":")));
         let mut want: Vec<Str> =
-            ["a1", "a2", "a3", "b1", "z1", "z2", "z3", "d1", "d2", "f1", "new"].map(Str::from).into();
+            ["a1", "a2", "a3", "b1", "z1", "z2", "z3", "d1", "d2", "f1", "new"]
+                .map(Str::from)
+                .into();
         want.extend((0..10_000).map(|i| Str::from(format!("m{i}"))));
         assert!(rig.everything() == multiset(want), "{engine:?}: {} lines", rig.seen.len());
         assert_eq!(rig.counter("unreadable_files"), 1);
@@ -212,8 +219,11 @@ fn records_are_counted_while_they_are_read() {
         let mut driver = Driver::with(engine, conf, move |ssc| {
             let lines = ssc.text_file_stream_with(&dir, at_once());
             lines.foreach_rdd(|rdd, _| rdd.count().map(drop));
-            lines.map(|l| (l, 1)).reduce_by_key(|a, b| a + b).foreach_rdd(|rdd, _| rdd.count().map(drop));
-            lines.foreach_rdd(|rdd, _| rdd.take(1).map(drop));
+            lines
+                .map(|l| (l, 1))
+                .reduce_by_key(|a, b| a + b)
+                .foreach_rdd(|rdd, _| rdd.count().map(drop));
+            lines.foreach_rdd(|rdd, _| rdd.is_empty().map(drop));
             Ok(())
         })
         .unwrap();
@@ -253,7 +263,11 @@ fn failed_attempts_count_no_records() {
 }
 
 /// A stream whose file is deleted after it was taken and before it is read.
-fn deleted(engine: TestEngine, folder: &Folder, options: FileOptions) -> (Driver<()>, Collector<Str>) {
+fn deleted(
+    engine: TestEngine,
+    folder: &Folder,
+    options: FileOptions,
+) -> (Driver<()>, Collector<Str>) {
     let seen = Collector::new();
     let (s, dir) = (seen.clone(), folder.watched());
     let driver = Driver::with(engine, Driver::<()>::conf(), move |ssc| {
@@ -289,7 +303,7 @@ fn deleted_file_can_be_skipped_and_is_counted_and_named() {
         let (mut driver, seen) = deleted(engine, &folder, at_once().on_file_error(OnError::Skip));
         let notes = Notes::of(driver.context());
         driver.batches(2).unwrap();
-        assert_eq!(seen.all(), ["2"], "{engine:?}");
+        assert_eq!(seen.items(), ["2"], "{engine:?}");
         assert_eq!(counter(driver.context(), "text_file_stream-0.failed_files"), 1);
         let info = notes.completed(1).stream_id_to_input_info[&0].clone();
         assert_eq!(info.num_records, 1);
@@ -349,7 +363,7 @@ fn file_is_read_as_it_was_when_it_was_taken() {
     })
     .unwrap();
     driver.batches(2).unwrap();
-    assert_eq!(seen.all(), ["1", "2"]);
+    assert_eq!(seen.items(), ["1", "2"]);
 }
 
 #[cfg(unix)]
@@ -426,7 +440,8 @@ fn directories_by_pattern_are_found_when_they_come() {
 fn new_only_leaves_out_what_is_there_at_the_start() {
     let folder = Folder::new();
     folder.put("old", "1\n");
-    let mut rig = lines(TestEngine::Local, &folder.watched(), at_once().start_from(StartFrom::NewOnly));
+    let mut rig =
+        lines(TestEngine::Local, &folder.watched(), at_once().start_from(StartFrom::NewOnly));
     rig.driver.start().unwrap();
     folder.put("new", "2\n");
     fs::rename(folder.watched().join("old"), folder.watched().join("older")).unwrap();
@@ -478,7 +493,8 @@ fn panic_of_a_filter_names_the_stream() {
 fn big_file_is_read_by_several_tasks() {
     const LINES: u64 = 4_000_000;
     let folder = Folder::new();
-    let mut out = std::io::BufWriter::with_capacity(1 << 20, fs::File::create(folder.0.join("big")).unwrap());
+    let mut out =
+        std::io::BufWriter::with_capacity(1 << 20, fs::File::create(folder.0.join("big")).unwrap());
     for i in 0..LINES {
         writeln!(out, "{i} {}", i * 7).unwrap();
     }
@@ -494,15 +510,20 @@ fn big_file_is_read_by_several_tasks() {
             let lines = ssc.text_file_stream_with(&dir, options.clone());
             let p = p.clone();
             lines.foreach_rdd(move |rdd, t| p.push(t, vec![rdd.num_partitions() as u64]));
-            lines.map(|l| l.split_once(" ").map_or(0, |(a, b)| {
-                let (a, b): (u64, u64) = (a.parse().unwrap(), b.parse().unwrap());
-                assert_eq!(a * 7, b, "a line was torn");
-                a
-            })).map(|a| (1u64, a)).reduce(|(n, a), (m, b)| (n + m, a + b))
+            lines
+                .map(|l| {
+                    l.split_once(" ").map_or(0, |(a, b)| {
+                        let (a, b): (u64, u64) = (a.parse().unwrap(), b.parse().unwrap());
+                        assert_eq!(a * 7, b, "a line was torn");
+                        a
+                    })
+                })
+                .map(|a| (1u64, a))
+                .reduce(|(n, a), (m, b)| (n + m, a + b))
         });
         assert_eq!(rig.batch(), [(LINES, LINES * (LINES - 1) / 2)], "{engine:?}");
         assert_eq!(rig.info(1).num_records, LINES);
-        assert_eq!(parts.all(), [bytes.div_ceil(8 << 20)]);
+        assert_eq!(parts.items(), [bytes.div_ceil(8 << 20)]);
     }
 }
 
@@ -556,7 +577,10 @@ fn formats<F: InputFormat<Item: Wire + Ord>>(
 fn json_and_csv_become_values_and_bad_records_are_counted_or_named() {
     for engine in ENGINES {
         let folder = Folder::new();
-        folder.put("a.json", "{\"word\":\"brook\",\"n\":2}\n\n{\"word\":1}\n{\"word\":\"sea\",\"n\":5}");
+        folder.put(
+            "a.json",
+            "{\"word\":\"brook\",\"n\":2}\n\n{\"word\":1}\n{\"word\":\"sea\",\"n\":5}",
+        );
         let skip = at_once().on_bad_record(OnError::Skip);
         let mut rig = formats(engine, &folder, JsonLines::<Sale>::new, skip.clone());
         assert_eq!(rig.batch(), [sale("brook", 2), sale("sea", 5)], "{engine:?}");

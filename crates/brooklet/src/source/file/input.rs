@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::InputFormat;
 use super::compression::Codec;
 use super::options::{FileOptions, ReadOptions};
 use super::pattern::DirPattern;
@@ -11,7 +12,6 @@ use super::pipe::FilePipe;
 use super::report::{PartReport, ReadLog};
 use super::scan::{Found, Room, Scanner};
 use super::slice::{FileSlice, share_out};
-use super::InputFormat;
 use crate::conf::defaults;
 use crate::dstream::Graph;
 use crate::engine::{Accumulator, LongSum, Site};
@@ -189,8 +189,7 @@ impl<F: InputFormat> Input for FileInput<F> {
         };
         let clock = SystemClock::new();
         let began = clock.now();
-        let mut found =
-            scanner.scan(t, Room { files: self.options.max_files, bytes, head_above });
+        let mut found = scanner.scan(t, Room { files: self.options.max_files, bytes, head_above });
         let took = clock.now().since(began);
         if took > self.interval && !std::mem::replace(&mut self.slow, true) {
             found.errors.push(format!(

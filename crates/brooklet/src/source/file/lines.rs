@@ -78,7 +78,6 @@ pub(super) struct LineRange<R> {
     bytes: R,
     /// Where the next byte of `bytes` lies.
     at: u64,
-    start: u64,
     end: u64,
     begun: bool,
     ended: bool,
@@ -90,7 +89,7 @@ const LOOK: usize = 64 << 10;
 impl<R: Read> LineRange<R> {
     /// `bytes` begin at `at`, one before `start` unless that is 0.
     pub(super) fn new(bytes: R, at: u64, start: u64, end: u64) -> LineRange<R> {
-        LineRange { bytes, at, start, end, begun: start == 0, ended: false }
+        LineRange { bytes, at, end, begun: start == 0, ended: false }
     }
 
     /// Reads at most up to the end of the range, or a little beyond it.
@@ -214,7 +213,8 @@ impl<'a> TextPieces<'a> {
                 }
                 return Ok(None);
             }
-            let cut = if self.ended { Some(text.len()) } else { memrchr(b'\n', &text).map(|i| i + 1) };
+            let cut =
+                if self.ended { Some(text.len()) } else { memrchr(b'\n', &text).map(|i| i + 1) };
             if let Some(cut) = cut {
                 self.carry = self.buffer(&text[cut..]);
                 text.truncate(cut);

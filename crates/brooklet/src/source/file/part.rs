@@ -104,7 +104,8 @@ impl<'a> FilePart<'a> {
         // A line that begins with the range is told by the byte before it.
         let from = start.saturating_sub(1);
         let whole = self.is_whole();
-        let bytes = LineRange::new(self.open_at(from)?, from, start, if whole { u64::MAX } else { end });
+        let bytes =
+            LineRange::new(self.open_at(from)?, from, start, if whole { u64::MAX } else { end });
         let utf8 = self.options.charset.is_utf8();
         let text: Box<dyn Read + 'a> =
             if utf8 { Box::new(bytes) } else { Box::new(self.decoded(bytes)) };

@@ -82,9 +82,12 @@ impl DirPattern {
                 match step {
                     Step::Name(name) => next.push(base.join(name)),
                     Step::Match(any_of) => {
-                        let shown = if base.as_os_str().is_empty() { Path::new(".") } else { &base };
+                        let shown =
+                            if base.as_os_str().is_empty() { Path::new(".") } else { &base };
                         let names = std::fs::read_dir(shown).and_then(|entries| {
-                            entries.map(|e| e.map(|e| e.file_name())).collect::<io::Result<Vec<_>>>()
+                            entries
+                                .map(|e| e.map(|e| e.file_name()))
+                                .collect::<io::Result<Vec<_>>>()
                         });
                         match names {
                             Ok(mut names) => {

@@ -163,10 +163,13 @@ impl Scanner {
         let mut found = Found::default();
         let mut due = self.look(Some(t), &mut found);
         self.check_taken(&mut found);
-        due.sort_unstable_by(|a, b| (a.stamp.mtime, &a.sight.path).cmp(&(b.stamp.mtime, &b.sight.path)));
+        due.sort_unstable_by(|a, b| {
+            (a.stamp.mtime, &a.sight.path).cmp(&(b.stamp.mtime, &b.sight.path))
+        });
         let (mut bytes, mut ids) = (0u64, HashSet::new());
         for (i, file) in due.iter().enumerate() {
-            let full = bytes.saturating_add(file.stamp.size) > room.bytes && !found.files.is_empty();
+            let full =
+                bytes.saturating_add(file.stamp.size) > room.bytes && !found.files.is_empty();
             if found.files.len() == room.files || full {
                 found.left = due.len() - i;
                 break;
@@ -183,7 +186,8 @@ impl Scanner {
 
     /// A file that an earlier run has taken.
     pub(super) fn restore(&mut self, file: &TakenFile) {
-        let (Some(dir), Some(name)) = (file.path.path().parent(), file.path.path().file_name()) else {
+        let (Some(dir), Some(name)) = (file.path.path().parent(), file.path.path().file_name())
+        else {
             return;
         };
         let (dir, name): (Arc<Path>, Name) = (dir.into(), name.into());
@@ -229,8 +233,12 @@ impl Scanner {
             names.insert(dir.clone());
             self.list(&dir, t, &mut due, found);
         }
-        let gone: Vec<Arc<Path>> =
-            self.dirs.iter().filter(|(k, d)| !names.contains(*k) && !d.failing).map(|(k, _)| k.clone()).collect();
+        let gone: Vec<Arc<Path>> = self
+            .dirs
+            .iter()
+            .filter(|(k, d)| !names.contains(*k) && !d.failing)
+            .map(|(k, _)| k.clone())
+            .collect();
         for dir in gone {
             self.listed(&dir);
             if self.dirs.get(&dir).is_some_and(|d| d.entries.is_empty()) {
@@ -315,8 +323,13 @@ impl Scanner {
         } else if entry.file_type().is_ok_and(|t| t.is_dir()) {
             return;
         }
-        let sight =
-            Sight { dir: dir.clone(), path: entry.path(), name: name.as_os_str().into(), listed, scan };
+        let sight = Sight {
+            dir: dir.clone(),
+            path: entry.path(),
+            name: name.as_os_str().into(),
+            listed,
+            scan,
+        };
         let known = d.entries.get(&sight.name).map(|e| &e.state);
         if matches!(known, None | Some(State::Refused))
             && self.options.filter.as_ref().is_some_and(|accepts| !accepts(&sight.path))
@@ -400,7 +413,9 @@ impl Scanner {
         stamp: Stamp,
         changed: bool,
     ) {
-        let Some(e) = self.dirs.get_mut(dir).and_then(|d| d.entries.get_mut(&**name)) else { return };
+        let Some(e) = self.dirs.get_mut(dir).and_then(|d| d.entries.get_mut(&**name)) else {
+            return;
+        };
         e.state = State::Taken { id, stamp, changed };
         if !changed && !std::mem::replace(&mut e.rotating, true) {
             self.rotation.push_back((dir.clone(), name.clone()));
@@ -452,7 +467,9 @@ impl Scanner {
                     return None;
                 }
                 // Two names of one file: it is taken once.
-                let known = id.and_then(|id| Some(self.known.get(&id)?.stamp == stamp || id.created.is_some()));
+                let known = id.and_then(|id| {
+                    Some(self.known.get(&id)?.stamp == stamp || id.created.is_some())
+                });
                 let twice = known == Some(true) || id.is_some_and(|id| !ids.insert(id));
                 self.mark_taken(&sight.dir, &sight.name, id, stamp, false);
                 if twice {
@@ -479,7 +496,7 @@ impl Scanner {
                 entry.rotating = false;
                 continue;
             };
-            let path = dir.join(&name);
+            let path = dir.join(&*name);
             if let Ok(m) = fs::metadata(&path) {
                 let (now_id, now) = (FileId::of(&m), Stamp::of(&m));
                 if now_id.is_some() && now_id != *id {

@@ -70,8 +70,9 @@ fn text() -> impl Strategy<Value = String> {
         1 => "[a-z流]{30,90}",
     ];
     let end = prop_oneof![4 => Just("\n"), 1 => Just("\r\n"), 1 => Just("\n\n")];
-    (prop::collection::vec((line, end), 0..12), "[a-z\r]{0,6}")
-        .prop_map(|(lines, last)| lines.iter().map(|(l, e)| format!("{l}{e}")).collect::<String>() + &last)
+    (prop::collection::vec((line, end), 0..12), "[a-z\r]{0,6}").prop_map(|(lines, last)| {
+        lines.iter().map(|(l, e)| format!("{l}{e}")).collect::<String>() + &last
+    })
 }
 
 proptest! {
@@ -241,7 +242,11 @@ fn csv_names_the_bad_row_and_goes_on() {
     assert!(done.is_ok());
     assert_eq!(got, [("a".to_string(), 1), ("d".to_string(), 4)]);
     assert_eq!(report.bad_records, 2);
-    assert!(report.bad[0].contains("line 3") && report.bad[1].contains("line 4"), "{:?}", report.bad);
+    assert!(
+        report.bad[0].contains("line 3") && report.bad[1].contains("line 4"),
+        "{:?}",
+        report.bad
+    );
     let strict = ReadOptions { on_bad_record: OnError::Fail, ..options() };
     let (got, _, done) = read(&Csv::<(String, i64)>::new(), "a", rows, &strict, &[]);
     assert_eq!(got.len(), 1);
@@ -312,7 +317,9 @@ mod compressed {
         let (one, two) = text.as_bytes().split_at(text.len() / 3);
         for (extension, compress) in ALL {
             let bytes = [compress(one), compress(two)].concat();
-            for name in [format!("a.{extension}"), "a".into(), format!("A.{}", extension.to_uppercase())] {
+            for name in
+                [format!("a.{extension}"), "a".into(), format!("A.{}", extension.to_uppercase())]
+            {
                 let (got, _, done) = read(&Lines::new(), &name, &bytes, &options(), &[]);
                 assert!(done.is_ok(), "{name}: {done:?}");
                 assert!(got == text.lines().collect::<Vec<_>>(), "{name}");
@@ -329,7 +336,8 @@ mod compressed {
         for (extension, compress) in ALL {
             let name = format!("a.{extension}");
             let whole = compress(text.as_bytes());
-            let (_, _, done) = read(&Lines::new(), &name, &whole[..whole.len() / 2], &options(), &[]);
+            let (_, _, done) =
+                read(&Lines::new(), &name, &whole[..whole.len() / 2], &options(), &[]);
             assert!(done.is_err(), "{name}: cut off");
             let (_, _, done) = read(&Lines::new(), &name, b"no such thing\n", &options(), &[]);
             assert!(done.is_err(), "{name}: other content");
@@ -337,7 +345,10 @@ mod compressed {
             let n = wrong.len();
             wrong[n / 2] ^= 0x55;
             let (got, _, done) = read(&Lines::new(), &name, &wrong, &options(), &[]);
-            assert!(done.is_err() || got == text.lines().collect::<Vec<_>>(), "{name}: a wrong byte");
+            assert!(
+                done.is_err() || got == text.lines().collect::<Vec<_>>(),
+                "{name}: a wrong byte"
+            );
         }
     }
 
