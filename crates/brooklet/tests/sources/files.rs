@@ -464,6 +464,7 @@ fn filter_and_limit_choose_the_oldest_that_are_wanted() {
     let mut rig = lines(TestEngine::Local, &folder.watched(), options);
     assert_eq!(rig.batch(), ["a.log", "c.log"]);
     assert_eq!(rig.batch(), ["b.log"]);
+    assert_eq!(rig.info(1).metadata["Files left for later"], "1");
     assert_eq!(rig.batch(), [""; 0]);
 }
 

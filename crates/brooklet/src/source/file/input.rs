@@ -62,8 +62,10 @@ pub(crate) struct FileInput<F> {
     log: Accumulator<ReadLog>,
     counters: Counters,
     parallelism: usize,
-    /// What the batches' scans had to report, until the batch is over.
-    errors: BTreeMap<Time, Vec<String>>,
+    /// What was reported and belongs to no batch yet.
+    noticed: Vec<String>,
+    /// What the batches' scans had to report, until the batch is over; with the files left for later.
+    scans: BTreeMap<Time, (Vec<String>, usize)>,
     /// Bytes and records of the batches so far, to turn a limit of records into one of bytes.
     read_so_far: (u64, u64),
     /// A scan took longer than the batch interval; reported.
@@ -101,7 +103,8 @@ impl<F: InputFormat> FileInput<F> {
             log: graph.ctx.accumulator(&format!("{name}.read")),
             counters: Counters::new(graph, &name),
             parallelism: graph.ctx.default_parallelism(),
-            errors: BTreeMap::new(),
+            noticed: Vec::new(),
+            scans: BTreeMap::new(),
             read_so_far: (0, 0),
             slow: false,
             interval: std::time::Duration::ZERO,
@@ -109,16 +112,14 @@ impl<F: InputFormat> FileInput<F> {
     }
 
     /// Counts and reports what a scan noticed.
-    fn report(&mut self, t: Time, found: &mut Found) {
+    fn report(&mut self, found: &mut Found) {
         count(&self.counters.files, found.files.len() as u64);
         count(&self.counters.unreadable_files, found.unreadable);
         count(&self.counters.changed_files, found.changed);
         for e in &found.errors {
             tracing::warn!("{}: {e}", self.site);
         }
-        if !found.errors.is_empty() {
-            self.errors.insert(t, std::mem::take(&mut found.errors));
-        }
+        self.noticed.append(&mut found.errors);
     }
 
     /// Whether a file may be read in parts.
@@ -134,11 +135,14 @@ impl<F: InputFormat> FileInput<F> {
 
     fn info(&self, slice: &FileSlice, report: &PartReport) -> SliceInfo {
         let mut info = SliceInfo::records(report.records);
-        let mut errors = self.errors.get(&slice.batch).cloned().unwrap_or_default();
+        let (mut errors, left) = self.scans.get(&slice.batch).cloned().unwrap_or_default();
         errors.extend(report.failed.values().cloned());
         errors.extend(report.bad.iter().cloned());
         if !errors.is_empty() {
             info.metadata.insert("Errors".into(), errors.join("\n"));
+        }
+        if left > 0 {
+            info.metadata.insert("Files left for later".into(), left.to_string());
         }
         if !slice.files.is_empty() {
             let names = slice.files.iter().take(defaults::FILE_NAMES_SHOWN);
@@ -171,7 +175,7 @@ impl<F: InputFormat> Input for FileInput<F> {
             let text = found.errors.pop().unwrap_or_default();
             return Err(Error::usage(format!("{}: {text}", self.site)).into());
         }
-        self.report(at.zero_time, &mut found);
+        self.report(&mut found);
         Ok(())
     }
 
@@ -197,7 +201,10 @@ impl<F: InputFormat> Input for FileInput<F> {
                  directory or a longer interval"
             ));
         }
-        self.report(t, &mut found);
+        self.report(&mut found);
+        if !self.noticed.is_empty() || found.left > 0 {
+            self.scans.insert(t, (std::mem::take(&mut self.noticed), found.left));
+        }
         let files: Vec<(u64, bool)> = found
             .files
             .iter()
@@ -244,6 +251,6 @@ impl<F: InputFormat> Input for FileInput<F> {
     }
 
     fn release(&mut self, up_to: Time) {
-        self.errors.retain(|t, _| *t > up_to);
+        self.scans.retain(|t, _| *t > up_to);
     }
 }

@@ -87,7 +87,8 @@ impl FileOptions {
         self
     }
 
-    /// Files that a batch takes at most, the oldest first; the others wait. Default: no limit.
+    /// Files that a batch takes at most, the oldest first; the others wait (a graceful stop leaves them).
+    /// Default: no limit.
     #[must_use]
     pub fn max_files_per_batch(mut self, files: usize) -> Self {
         self.max_files = files.max(1);

@@ -538,3 +538,125 @@ fn listed_number(entry: &DirEntry) -> u64 {
 fn listed_number(_: &DirEntry) -> u64 {
     1
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::seconds;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let name = format!("brooklet-scan-{name}-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir_all(&path).unwrap();
+            Folder(path)
+        }
+
+        fn scanner(&self, settle: Duration) -> Scanner {
+            let options = FileOptions::new().settle_time(settle);
+            let mut s = Scanner::new(DirPattern::new(&self.0).unwrap(), options);
+            assert!(s.begin(seconds(1), &mut Found::default()));
+            s
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    const ROOM: Room = Room { files: usize::MAX, bytes: u64::MAX, head_above: u64::MAX };
+
+    fn names(found: &Found) -> Vec<String> {
+        let name =
+            |f: &TakenFile| f.path.path().file_name().unwrap().to_string_lossy().into_owned();
+        let mut all: Vec<String> = found.files.iter().map(name).collect();
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn names_that_are_gone_are_forgotten() {
+        let folder = Folder::new("forget");
+        let mut s = folder.scanner(Duration::ZERO);
+        for i in 0..50 {
+            fs::write(folder.0.join(format!("f{i}")), "x").unwrap();
+        }
+        assert_eq!(s.scan(Time::from_millis(1), ROOM).files.len(), 50);
+        assert_eq!(s.remembered().0, 50);
+        for i in 0..50 {
+            fs::remove_file(folder.0.join(format!("f{i}"))).unwrap();
+        }
+        // A listing that misses a file once makes nothing new of it.
+        s.scan(Time::from_millis(2), ROOM);
+        assert_eq!(s.remembered().0, 50);
+        for t in 3..10 {
+            assert!(s.scan(Time::from_millis(t), ROOM).files.is_empty());
+        }
+        assert_eq!(s.remembered(), (0, 0));
+        assert!(s.rotation.is_empty());
+    }
+
+    #[test]
+    fn file_has_to_be_unchanged_for_the_settle_time() {
+        let folder = Folder::new("settle");
+        let mut s = folder.scanner(seconds(2));
+        let path = folder.0.join("f");
+        fs::write(&path, "x").unwrap();
+        let at = |sec: u64| Time::from_millis(sec * 1_000);
+        assert!(s.scan(at(1), ROOM).files.is_empty());
+        assert!(s.scan(at(2), ROOM).files.is_empty());
+        fs::write(&path, "xy").unwrap();
+        assert!(s.scan(at(3), ROOM).files.is_empty());
+        assert!(s.scan(at(4), ROOM).files.is_empty());
+        assert_eq!(names(&s.scan(at(5), ROOM)), ["f"]);
+        assert!(s.scan(at(6), ROOM).files.is_empty());
+    }
+
+    #[test]
+    fn old_file_is_taken_at_first_sight() {
+        let folder = Folder::new("old");
+        let mut s = folder.scanner(seconds(2));
+        let path = folder.0.join("f");
+        fs::write(&path, "x").unwrap();
+        let at = std::time::UNIX_EPOCH + seconds(100);
+        File::options().write(true).open(&path).unwrap().set_modified(at).unwrap();
+        assert_eq!(names(&s.scan(Time::from_millis(102_000), ROOM)), ["f"]);
+    }
+
+    #[test]
+    fn restored_files_are_not_taken_again() {
+        let folder = Folder::new("restore");
+        let t = Time::from_millis;
+        for name in ["a", "b"] {
+            fs::write(folder.0.join(name), name).unwrap();
+        }
+        let taken = folder.scanner(Duration::ZERO).scan(t(1), ROOM).files;
+        assert_eq!(taken.len(), 2);
+        fs::write(folder.0.join("c"), "c").unwrap();
+        let mut s = folder.scanner(Duration::ZERO);
+        taken.iter().for_each(|f| s.restore(f));
+        assert_eq!(names(&s.scan(t(2), ROOM)), ["c"]);
+        assert!(s.scan(t(3), ROOM).files.is_empty());
+    }
+
+    #[test]
+    fn room_is_kept_and_the_rest_waits() {
+        let folder = Folder::new("room");
+        let mut s = folder.scanner(Duration::ZERO);
+        for i in 0..5 {
+            fs::write(folder.0.join(format!("f{i}")), "0123456789").unwrap();
+        }
+        let bytes = Room { bytes: 25, ..ROOM };
+        let found = s.scan(Time::from_millis(1), bytes);
+        assert_eq!((found.files.len(), found.left), (2, 3));
+        let none = Room { bytes: 0, ..ROOM };
+        assert_eq!(s.scan(Time::from_millis(2), none).files.len(), 1, "one always goes");
+        assert_eq!(s.scan(Time::from_millis(3), ROOM).files.len(), 2);
+    }
+}
