@@ -49,6 +49,12 @@ const RUNS: &[Run] = &[
         "[LINES]: `brooklet word-count` against `sort | uniq -c`, by a pipe and `nc -lk` (default 10 M)",
         multiset,
     ),
+    ("files", "[MB]: a file of so many megabytes; memory, nothing lost (default 1000)", |args| {
+        in_folder("files", args)
+    }),
+    ("scan", "[N]: a directory of N files; how long each look takes (default 100000)", |args| {
+        in_folder("scan", args)
+    }),
     (
         "new-user",
         "a new crate that uses brooklet: seconds of a clean build, of rebuilds, of a long chain",
@@ -113,6 +119,12 @@ fn soak_brooklet(name: &str, before: &[&str], args: &[&str]) -> Result<bool> {
 fn multiset(args: &[&str]) -> Result<bool> {
     let folder = target().join("multiset").display().to_string();
     soak_brooklet("multiset", &[&folder], args)
+}
+
+/// A run with a folder of its own.
+fn in_folder(name: &str, args: &[&str]) -> Result<bool> {
+    let folder = target().join(name).display().to_string();
+    soak(name, &[&[folder.as_str()], args].concat())
 }
 
 /// Builds a program; returns its path.

@@ -8,6 +8,7 @@ mod collisions;
 mod ctrl_c;
 mod detach;
 mod figures;
+mod files;
 mod interval;
 mod multiset;
 mod pinned;
@@ -39,6 +40,10 @@ fn main() -> ExitCode {
         ["multiset", brooklet, folder, n] => {
             number(n).and_then(|n| multiset::run(brooklet, folder, n))
         }
+        ["files", folder] => files::big(folder, 1_000),
+        ["files", folder, mb] => number(mb).and_then(|mb| files::big(folder, mb)),
+        ["scan", folder] => files::scan(folder, 100_000),
+        ["scan", folder, n] => number(n).and_then(|n| files::scan(folder, n)),
         ["serve"] => server::serve(),
         _ => Err("no such run: see `cargo xtask long`".into()),
     };

@@ -66,6 +66,27 @@ pub mod defaults {
     pub const MAX_LINE_BYTES: usize = 1 << 20;
     /// Size of the pieces in which a socket is read.
     pub const SOCKET_READ_BYTES: usize = 1 << 20;
+    /// Size of the parts in which several tasks read a big file, in bytes.
+    pub const FILE_SPLIT_BYTES: u64 = 64 << 20;
+    /// Least size of such parts when a batch has too few bytes to occupy all tasks, in bytes.
+    pub const FILE_MIN_SPLIT_BYTES: u64 = 1 << 20;
+    /// What opening a file counts for when small files are put together into partitions, in bytes.
+    pub const FILE_OPEN_BYTES: u64 = 64 << 10;
+    /// Size of the pieces in which a text file is read, in bytes.
+    pub const FILE_READ_BYTES: usize = 1 << 20;
+    /// A file that isn't moved into its directory has to be unchanged for the batch interval, and at least
+    /// this long, before it is taken.
+    pub const FILE_SETTLE_MIN: Duration = Duration::from_secs(1);
+    /// Listings in a row that don't show a taken file before it is forgotten.
+    pub const FILE_FORGET_SCANS: u64 = 3;
+    /// Taken files that are looked at for changes, per second of the batch interval, in turn.
+    pub const FILE_CHECKS_PER_SECOND: usize = 2_000;
+    /// File names in the description of a batch.
+    pub const FILE_NAMES_SHOWN: usize = 100;
+    /// Largest file that is read as one record, in bytes.
+    pub const WHOLE_FILE_MAX_BYTES: u64 = 256 << 20;
+    /// Largest window of a zstd frame, in bytes; one that needs more memory isn't read.
+    pub const ZSTD_MAX_WINDOW_BYTES: u64 = 128 << 20;
     /// How long a connection attempt may take.
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
     /// First pause before a lost connection is tried again; doubled up to [`RECONNECT_MAX_DELAY`].

@@ -107,6 +107,14 @@ impl BatchGraph for Driver {
         self.running().steps.iter().for_each(|s| s.roll_back(t));
     }
 
+    fn batch_over(&self, t: Time) -> Result<Vec<StreamInputInfo>> {
+        let mut infos = Vec::new();
+        for input in &self.running().inputs {
+            infos.extend(input.batch_over(t)?);
+        }
+        Ok(infos)
+    }
+
     fn completed(&self, t: Time) {
         self.graph.completed(t);
         if self.tracker.num_receivers() > 0

@@ -344,7 +344,7 @@ impl StreamingContext {
     }
 
     #[track_caller]
-    fn input_at<I: Input>(&self, site: Site, input: I) -> DStream<I::Item> {
+    pub(crate) fn input_at<I: Input>(&self, site: Site, input: I) -> DStream<I::Item> {
         let graph = &self.0.graph;
         let stream = graph.inputs().len();
         let path = site.op.to_string();

@@ -58,6 +58,10 @@ pub(crate) trait InputOperator: Send + Sync {
     fn stop(&self);
     /// Chooses the input of batch `t`; `empty` gives none to it.
     fn allocate(&self, graph: &Graph, t: Time, empty: bool) -> Result<Option<StreamInputInfo>>;
+    /// Batch `t` is over: what is known of its input now, if that is more than before.
+    fn batch_over(&self, _: Time) -> Result<Option<StreamInputInfo>> {
+        Ok(None)
+    }
     /// Whether something waits that belongs to no batch yet.
     fn has_unallocated(&self) -> bool;
     /// The slices that are remembered, as bytes.

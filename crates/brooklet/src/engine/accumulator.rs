@@ -155,6 +155,13 @@ impl<A: Accumulate> Accumulator<A> {
         v
     }
 
+    /// Changes what has been added; on the driver.
+    pub(crate) fn update<R: Default>(&self, f: impl FnOnce(&mut A) -> R) -> R {
+        let mut r = R::default();
+        self.table.with(self.id, |a: &mut A| r = f(a));
+        r
+    }
+
     /// Back to nothing.
     pub fn reset(&self) {
         self.table.with(self.id, |a: &mut A| *a = A::default());

@@ -213,7 +213,9 @@ impl StreamingMetrics {
 
     pub(crate) fn batch_completed(&self, info: &Arc<BatchInfo>) {
         let mut b = self.batches.get();
-        take(&mut b.running, info.batch_time);
+        // Some inputs know their records only now.
+        let before = take(&mut b.running, info.batch_time).map_or(0, |b| b.num_records());
+        b.received += info.num_records().saturating_sub(before);
         b.processed += info.num_records();
         b.total_completed += 1;
         b.last_completed = Some(info.clone());
@@ -229,10 +231,9 @@ impl StreamingMetrics {
     }
 }
 
-fn take(from: &mut VecDeque<Arc<BatchInfo>>, t: Time) {
-    if let Some(i) = from.iter().position(|b| b.batch_time == t) {
-        from.remove(i);
-    }
+fn take(from: &mut VecDeque<Arc<BatchInfo>>, t: Time) -> Option<Arc<BatchInfo>> {
+    let i = from.iter().position(|b| b.batch_time == t)?;
+    from.remove(i)
 }
 
 fn count(n: u64) -> i64 {

@@ -204,6 +204,8 @@ impl Core {
             }
             Work::Complete { batch, cut } => {
                 self.inputs.clean_up(batch.time);
+                let known = guarded("batch_over", || self.graph.batch_over(batch.time));
+                self.update_input(batch, known);
                 if cut {
                     return Ok(());
                 }
@@ -212,6 +214,24 @@ impl Core {
                     Ok(())
                 })
             }
+        }
+    }
+
+    /// What inputs know of the batch now that it is over.
+    fn update_input(&self, b: Batch, known: Result<Vec<StreamInputInfo>>) {
+        match known {
+            Ok(infos) if infos.is_empty() => {}
+            Ok(infos) => {
+                let mut s = self.state.get();
+                if s.abandoned {
+                    return;
+                }
+                let first = s.queue.first();
+                let info = Arc::make_mut(&mut record(&mut s.records, first, b).info);
+                let by_id = infos.into_iter().map(|i| (i.input_stream_id, i));
+                info.stream_id_to_input_info.extend(by_id);
+            }
+            Err(e) => tracing::error!(app = self.app, "batch {}, its input: {e}", b.time),
         }
     }
 

@@ -67,6 +67,11 @@ pub(crate) trait BatchGraph: Send + Sync + 'static {
     /// Allocation or a step of `t` failed for good and the policy is skip: version t = t-1. Comes before
     /// the next batch's steps.
     fn roll_back(&self, t: Time);
+    /// All work of `t` is over: what is known of its input only now, by inputs that count while they read.
+    fn batch_over(&self, t: Time) -> Result<Vec<StreamInputInfo>> {
+        let _ = t;
+        Ok(Vec::new())
+    }
     /// All work of `t` is over, well or not: clean-up. In batch order. Not called for batches that a stop
     /// cut short; for them there is `stop_graph`.
     fn completed(&self, t: Time);

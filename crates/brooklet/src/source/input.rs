@@ -125,6 +125,13 @@ pub trait Input: Send + 'static {
         SliceInfo::default()
     }
 
+    /// The batch of this slice is over, well or not: what is known of it now, such as records that were
+    /// counted while they were read. It takes the place of [`Input::input_info`]'s before listeners hear that
+    /// the batch is completed; `None` changes nothing.
+    fn batch_over(&mut self, _: &Self::Slice) -> Option<SliceInfo> {
+        None
+    }
+
     /// For recovery, which comes with a later version: a slice chosen by an earlier run is to be read again;
     /// called in batch order before the first [`Input::allocate`] of this run.
     fn restore(&mut self, _: Time, _: &Self::Slice) {}
@@ -263,6 +270,17 @@ impl<I: Input> InputOperator for InputOp<I> {
         };
         self.slots.get().insert(t, slot);
         Ok(Some(info))
+    }
+
+    fn batch_over(&self, t: Time) -> Result<Option<StreamInputInfo>> {
+        let slot = self.slots.get().get(&t).cloned();
+        let Some(Slot::Slice(slice)) = slot else { return Ok(None) };
+        let known = self.user(t, |input| Ok(input.batch_over(&slice)))?;
+        Ok(known.map(|known| {
+            let mut info = StreamInputInfo::new(self.stream_id, known.records);
+            info.metadata = known.metadata;
+            info
+        }))
     }
 
     fn has_unallocated(&self) -> bool {

@@ -1,11 +1,14 @@
 //! Sources: the [`Input`] trait that all of them are written with, and those that come with the crate.
 
+mod charset;
+pub mod file;
 mod input;
 mod queue;
 mod receiver_input;
 mod socket;
 mod stdin;
 
+pub use charset::{Charset, CharsetDecoder, DecodingReader};
 pub use input::{Input, InputStart, SliceInfo};
 pub use queue::{Queue, QueueInput, QueueOptions, TextQueue};
 pub use socket::SocketReceiver;

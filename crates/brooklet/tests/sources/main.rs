@@ -4,6 +4,7 @@
 mod clocks;
 mod configuration;
 mod conformance;
+mod files;
 mod input;
 mod listener;
 mod queue;
