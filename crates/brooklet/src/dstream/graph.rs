@@ -60,6 +60,10 @@ pub(crate) trait InputOperator: Send + Sync {
     fn allocate(&self, graph: &Graph, t: Time, empty: bool) -> Result<Option<StreamInputInfo>>;
     /// Whether something waits that belongs to no batch yet.
     fn has_unallocated(&self) -> bool;
+    /// What the input counts, by the names that users see.
+    fn counters(&self) -> BTreeMap<String, u64> {
+        BTreeMap::new()
+    }
     /// The slices that are remembered, as bytes.
     fn slices(&self) -> Result<Vec<(Time, Vec<u8>)>, TaskError>;
     /// A slice chosen by another process.

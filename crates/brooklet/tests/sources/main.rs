@@ -5,6 +5,7 @@ mod clocks;
 mod conformance;
 mod input;
 mod listener;
+mod logs;
 mod queue;
 mod receiver;
 mod socket;
