@@ -9,6 +9,7 @@ mod ctrl_c;
 mod detach;
 mod figures;
 mod interval;
+mod log;
 mod multiset;
 mod pinned;
 mod process;
@@ -39,6 +40,9 @@ fn main() -> ExitCode {
         ["multiset", brooklet, folder, n] => {
             number(n).and_then(|n| multiset::run(brooklet, folder, n))
         }
+        ["log"] => log::run(40),
+        ["log", secs] => number(secs).and_then(log::run),
+        ["log-writer", path, secs] => number(secs).and_then(|secs| log::write(path, secs)),
         ["serve"] => server::serve(),
         _ => Err("no such run: see `cargo xtask long`".into()),
     };

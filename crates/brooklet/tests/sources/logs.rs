@@ -1,6 +1,5 @@
 //! Logs on the disk, followed by a stream: rotation, truncation, deletion, and a writer at full speed.
 
-
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};

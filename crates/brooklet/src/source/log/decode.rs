@@ -94,7 +94,9 @@ mod tests {
 
     #[test]
     fn sets_that_lines_can_not_be_cut_in_are_refused() {
-        for (name, text) in [("utf-16le", "UTF-16LE"), ("iso-2022-jp", "cut into lines"), ("gkb", "`gkb`")] {
+        for (name, text) in
+            [("utf-16le", "UTF-16LE"), ("iso-2022-jp", "cut into lines"), ("gkb", "`gkb`")]
+        {
             let e = Charset::named(name).unwrap_err().to_string();
             assert!(e.contains(text) && e.contains("charset"), "{e}");
         }

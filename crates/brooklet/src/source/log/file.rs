@@ -204,7 +204,12 @@ pub(super) fn head<F: Files>(fs: &F, file: &F::Handle, len: u64) -> io::Result<P
 }
 
 /// Whether a file of this length has, up to the mark's position, what the marked file had.
-pub(super) fn unchanged<F: Files>(fs: &F, file: &F::Handle, len: u64, mark: &Mark) -> io::Result<bool> {
+pub(super) fn unchanged<F: Files>(
+    fs: &F,
+    file: &F::Handle,
+    len: u64,
+    mark: &Mark,
+) -> io::Result<bool> {
     if len < mark.position {
         return Ok(false);
     }

@@ -40,9 +40,17 @@ pub(super) enum Event {
     Rotated(PathBuf, u64),
     Truncated(PathBuf),
     /// These bytes were there and can't be read any more.
-    Lost { path: PathBuf, bytes: u64, why: &'static str },
+    Lost {
+        path: PathBuf,
+        bytes: u64,
+        why: &'static str,
+    },
     /// A file can't be read at all.
-    LostFile { path: PathBuf, bytes: u64, why: String },
+    LostFile {
+        path: PathBuf,
+        bytes: u64,
+        why: String,
+    },
     /// The file before has left the folder, so something between it and the next one may have, too.
     Gap(PathBuf),
     LongLines(u64),
@@ -527,12 +535,7 @@ impl<F: Files> Log<F> {
 
     /// The content of `f` has been replaced: the copy of what it was, if there is one, and what was written
     /// and copied since.
-    fn copies(
-        &self,
-        fs: &F,
-        t: Time,
-        f: &Followed<F::Handle>,
-    ) -> io::Result<Found<F::Handle>> {
+    fn copies(&self, fs: &F, t: Time, f: &Followed<F::Handle>) -> io::Result<Found<F::Handle>> {
         for _ in 0..TRIES {
             let siblings = self.siblings(fs)?;
             let Some(mut found) = self.unread_siblings(fs, t, &siblings, Some(f.id)) else {

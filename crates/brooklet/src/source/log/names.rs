@@ -90,7 +90,9 @@ impl LogPath {
     /// Which of these names are logs; what is a rotated file of another one is none.
     pub(super) fn logs<'a>(&self, entries: &'a [Entry]) -> Vec<&'a str> {
         let matched = || entries.iter().map(|e| &*e.name).filter(|n| self.matches(n));
-        matched().filter(|n| !matched().any(|base| base != *n && rotated(base, n).is_some())).collect()
+        matched()
+            .filter(|n| !matched().any(|base| base != *n && rotated(base, n).is_some()))
+            .collect()
     }
 
     /// The part before the first special character.

@@ -11,11 +11,11 @@ use super::file::LogRange;
 use super::fs::{Disk, FileId, Files};
 use super::names::rotated;
 use super::scan::Lines;
+use crate::Time;
 use crate::engine::{TaskBody, TaskCx, TaskError};
 use crate::rdd::{Flow, Pipe};
 use crate::sync::{LockExt, Mutex};
 use crate::text::{Str, TextBlock};
-use crate::Time;
 
 /// Text between two checks.
 const RUN: usize = 64 * 1024;

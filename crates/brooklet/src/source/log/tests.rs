@@ -385,7 +385,9 @@ enum Op {
     /// The next so many bytes of the endless text of numbered lines.
     Append(usize),
     /// Rename and create; the writer finishes its line in the old file, and the next ones with `late`.
-    Rotate { late: usize },
+    Rotate {
+        late: usize,
+    },
     CopyTruncate,
     Truncate,
     DeleteAndCreate,
@@ -538,7 +540,8 @@ fn follow(ops: Vec<Op>, split: usize) -> Result<(), TestCaseError> {
     seen.iter().for_each(|l| *times.entry(l).or_default() += 1);
     let again: Vec<_> = times.iter().filter(|(_, n)| **n > 1).collect();
     prop_assert!(again.is_empty(), "twice: {again:?}");
-    let written: BTreeSet<&str> = writer.written.iter().flat_map(|(_, l)| l).map(|l| &**l).collect();
+    let written: BTreeSet<&str> =
+        writer.written.iter().flat_map(|(_, l)| l).map(|l| &**l).collect();
     let broken: Vec<_> = times.keys().filter(|l| !written.contains(*l)).collect();
     prop_assert!(broken.is_empty(), "never written: {broken:?}");
     let missing = written.iter().filter(|l| !times.contains_key(*l) && !writer.lost.contains(**l));
