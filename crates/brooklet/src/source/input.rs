@@ -275,7 +275,7 @@ impl<I: Input> InputOperator for InputOp<I> {
         self.input.get().has_unallocated()
     }
 
-    fn counters(&self) -> BTreeMap<String, u64> {
+    fn counters(&self) -> Vec<(String, u64)> {
         let all = self.input.get().counters();
         let named = |(name, n)| (format!("{}-{}.{name}", self.site.op, self.stream_id), n);
         all.into_iter().map(named).collect()

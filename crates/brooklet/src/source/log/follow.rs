@@ -138,6 +138,8 @@ pub(super) struct Log<F: Files> {
     /// Oldest first.
     files: VecDeque<Followed<F::Handle>>,
     known: Vec<Known>,
+    /// What the name led to last.
+    current: Option<FileId>,
     /// What has been reported as missing or unreadable, to report it once.
     reported: Option<String>,
     /// The last batch took less than there was.
@@ -154,6 +156,7 @@ impl<F: Files> Log<F> {
             begin: Some(begin),
             files: VecDeque::new(),
             known: Vec::new(),
+            current: None,
             reported: None,
             has_more: false,
         }
@@ -287,6 +290,7 @@ impl<F: Files> Log<F> {
         let copies = self.update(fs, t, &mut f, events);
         f.rotated = None;
         f.path.clone_from(&self.path);
+        self.current = Some(f.id);
         let done = copies.map(|copies| self.files.extend(copies));
         self.files.push_back(f);
         done
@@ -301,17 +305,19 @@ impl<F: Files> Log<F> {
         f: &mut Followed<F::Handle>,
         events: &mut Vec<Event>,
     ) -> io::Result<Vec<Followed<F::Handle>>> {
-        let stat = fs.stat_of(&f.handle)?;
-        let head = head(fs, &f.handle, stat.len)?;
+        let mut stat = fs.stat_of(&f.handle)?;
+        let first = head(fs, &f.handle, stat.len)?;
         let mut copies = Vec::new();
         if unchanged(fs, &f.handle, stat.len, &f.mark)? {
             if stat.len < f.seen {
                 let (path, bytes) = (f.path.clone(), f.seen - stat.len);
                 events.push(Event::Lost { path, bytes, why: "its end was cut off" });
             }
-            f.mark.head = head;
+            f.mark.head = first;
         } else {
             let mut found = self.copies(fs, t, f)?;
+            stat = fs.stat_of(&f.handle)?;
+            let head = head(fs, &f.handle, stat.len)?;
             events.push(Event::Truncated(f.path.clone()));
             events.append(&mut found.events);
             let kept = found.copied.unwrap_or(f.mark.position);
@@ -353,6 +359,7 @@ impl<F: Files> Log<F> {
             };
             self.take_siblings(t, &siblings, found, events);
             self.known.retain(|k| k.id != stat.id);
+            self.current = Some(stat.id);
             self.files.push_back(Followed {
                 handle,
                 id: stat.id,
@@ -377,15 +384,14 @@ impl<F: Files> Log<F> {
     ) {
         match self.begin.take() {
             None | Some(Begin::Rotated) => {
-                let last = self.files.iter_mut().rfind(|f| f.rotated.is_none());
-                let follows = last.is_some();
-                if let Some(f) = last {
-                    f.rotated = Some(t);
-                    match siblings.iter().find(|e| e.stat.id == f.id) {
-                        Some(e) => f.path = self.folder.join(&e.name),
-                        None if found.files.is_empty() => {}
-                        None => events.push(Event::Gap(self.path.clone())),
-                    }
+                let follows = self.current.is_some();
+                let now = siblings.iter().find(|e| self.current == Some(e.stat.id));
+                if follows && now.is_none() && !found.files.is_empty() {
+                    events.push(Event::Gap(self.path.clone()));
+                }
+                if let Some(f) = self.files.iter_mut().rfind(|f| self.current == Some(f.id)) {
+                    f.rotated.get_or_insert(t);
+                    f.path = now.map_or(f.path.clone(), |e| self.folder.join(&e.name));
                 }
                 let files = found.files.len() as u64 + u64::from(follows);
                 if files > 0 {
