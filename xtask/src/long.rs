@@ -41,6 +41,11 @@ const RUNS: &[Run] = &[
     ("collisions", "keys that collide under a known seed against ordinary ones", |args| {
         soak("collisions", args)
     }),
+    (
+        "log",
+        "[SECS]: a log written at 100,000 lines a second, rotated and truncated; each line once (40 s)",
+        |args| soak("log", args),
+    ),
     ("ctrl-c", "`brooklet word-count` at full speed, interrupted once and twice", |args| {
         soak_brooklet("ctrl-c", &[], args)
     }),

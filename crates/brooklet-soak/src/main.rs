@@ -10,6 +10,7 @@ mod detach;
 mod figures;
 mod files;
 mod interval;
+mod log;
 mod multiset;
 mod pinned;
 mod process;
@@ -44,6 +45,9 @@ fn main() -> ExitCode {
         ["files", folder, mb] => number(mb).and_then(|mb| files::big(folder, mb)),
         ["scan", folder] => files::scan(folder, 100_000),
         ["scan", folder, n] => number(n).and_then(|n| files::scan(folder, n)),
+        ["log"] => log::run(40),
+        ["log", secs] => number(secs).and_then(log::run),
+        ["log-writer", path, secs] => number(secs).and_then(|secs| log::write(path, secs)),
         ["serve"] => server::serve(),
         _ => Err("no such run: see `cargo xtask long`".into()),
     };

@@ -64,6 +64,16 @@ pub mod defaults {
     pub const KEPT_MEMORY_IDLE_BATCHES: u32 = 16;
     /// Longest line that a text source takes; what is longer is cut there and counted.
     pub const MAX_LINE_BYTES: usize = 1 << 20;
+    /// Bytes that a batch takes of the logs of one stream.
+    pub const LOG_MAX_BATCH_BYTES: u64 = 64 << 20;
+    /// Bytes of a log in one partition.
+    pub const LOG_SPLIT_BYTES: usize = 8 << 20;
+    /// How long a rotated log is kept open after it was last written to.
+    pub const LOG_ROTATED_WAIT: Duration = Duration::from_secs(10);
+    /// How often, in batch time, a pattern of logs is looked up again.
+    pub const LOG_PATTERN_INTERVAL: Duration = Duration::from_secs(1);
+    /// Bytes at the beginning of a log by which it is known again.
+    pub const LOG_FINGERPRINT_BYTES: usize = 1 << 10;
     /// Size of the pieces in which a socket is read.
     pub const SOCKET_READ_BYTES: usize = 1 << 20;
     /// Size of the parts in which several tasks read a big file, in bytes.

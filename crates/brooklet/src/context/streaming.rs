@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::path::Path;
 use std::time::Duration;
 
 use super::Context;
@@ -19,7 +20,7 @@ use crate::receiver::{
 };
 use crate::scheduler::{ListenerId, Scheduler, Stage, StreamingListener};
 use crate::source::{
-    Input, InputOp, Queue, QueueInput, QueueOptions, ReceiverOp, SocketReceiver, StdinReceiver,
+    Input, InputOp, LogInput, LogOptions, Queue, QueueInput, QueueOptions, ReceiverOp, SocketReceiver, StdinReceiver,
     TextQueue, TextQueueInput,
 };
 use crate::sync::{LockExt, Mutex};
@@ -380,6 +381,79 @@ impl StreamingContext {
         (queue.clone(), self.input_at(Site::here("text_queue_stream"), TextQueueInput(queue)))
     }
 
+    /// The lines of a log that grows, through rotation and truncation, every line exactly once, beginning with
+    /// the lines that end after the start. The last part of the path may be a pattern (`*`, `?`, `[a-z]`).
+    ///
+    /// - A batch has the lines that were whole when it was made, up to 64 MiB; a half line waits for its end.
+    ///   Of a log that doesn't exist yet, it waits for the first line.
+    /// - Rotation by renaming, any number of times between two batches: the old files are read to their end
+    ///   first, whatever they are called by then. Files that were compressed before they were read are reported
+    ///   and counted (`lost_files`, `lost_bytes`).
+    /// - Truncation in place: when a copy of the old content is beside the log (`copytruncate`), the rest is
+    ///   read from that; else it is lost, reported and counted (`lost_bytes`).
+    /// - Invalid UTF-8 is replaced by U+FFFD, lines above [`Conf::max_line_bytes`] are cut there; each is
+    ///   counted (`invalid_utf8`, `long_lines`).
+    ///
+    /// A batch whose bytes can't be read any more when its tasks run fails, naming file and bytes. Counters are
+    /// in [`StreamingContext::counters`] as `log_file_stream-N.name`, files and bytes of each batch in the
+    /// metadata of its [`StreamInputInfo`](crate::StreamInputInfo). After a graceful stop, the lines that were
+    /// whole when it was asked for have been processed.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use brooklet::testing::{Collector, Driver};
+    /// # let folder = std::env::temp_dir().join(format!("brooklet-doc-log-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// let path = folder.join("app.log");
+    /// let mut log = std::fs::File::create(&path)?;
+    /// writeln!(log, "written before the start")?;
+    ///
+    /// let (seen, p) = (Collector::new(), path.clone());
+    /// let s = seen.clone();
+    /// let mut driver = Driver::new(move |ssc| {
+    ///     let lines = ssc.log_file_stream(&p)?;
+    ///     lines.map(|line| line.to_string()).foreach_rdd(move |rdd, t| s.take(rdd, t));
+    ///     Ok(())
+    /// })?;
+    /// driver.start()?;
+    /// write!(log, "one\ntwo\nhal")?;
+    /// driver.batch()?;
+    /// writeln!(log, "f")?;
+    /// std::fs::rename(&path, folder.join("app.log.1"))?;
+    /// std::fs::write(&path, "three\n")?;
+    /// driver.batch()?;
+    /// assert_eq!(seen.batches(), [vec!["one", "two"], vec!["half", "three"]]);
+    /// # drop(driver);
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a path that is none of a log, such as that of a folder.
+    #[track_caller]
+    pub fn log_file_stream(&self, path: impl AsRef<Path>) -> Result<DStream<Str>> {
+        self.log_at(Site::here("log_file_stream"), path.as_ref(), &LogOptions::new())
+    }
+
+    /// [`StreamingContext::log_file_stream`] with options.
+    ///
+    /// # Errors
+    /// As there, and for options that can't be.
+    #[track_caller]
+    pub fn log_file_stream_with(
+        &self,
+        path: impl AsRef<Path>,
+        options: LogOptions,
+    ) -> Result<DStream<Str>> {
+        self.log_at(Site::here("log_file_stream"), path.as_ref(), &options)
+    }
+
+    #[track_caller]
+    fn log_at(&self, site: Site, path: &Path, options: &LogOptions) -> Result<DStream<Str>> {
+        let input = LogInput::new(path, options, self.0.ctx.conf())?;
+        Ok(self.input_at(site, input))
+    }
+
     /// The records of all `streams`.
     ///
     /// # Errors
@@ -423,6 +497,7 @@ impl StreamingContext {
     /// `` `try_map` (src/main.rs:7:9) skipped ``.
     pub fn counters(&self) -> BTreeMap<String, u64> {
         let mut all: BTreeMap<String, u64> = self.0.graph.skipped().into_iter().collect();
+        all.extend(self.0.graph.inputs().iter().flat_map(|i| i.counters()));
         if let Some(run) = &self.0.run {
             for info in run.tracker.infos() {
                 for (name, n) in

@@ -64,6 +64,10 @@ pub(crate) trait InputOperator: Send + Sync {
     }
     /// Whether something waits that belongs to no batch yet.
     fn has_unallocated(&self) -> bool;
+    /// What the input counts, by the names that users see.
+    fn counters(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
     /// The slices that are remembered, as bytes.
     fn slices(&self) -> Result<Vec<(Time, Vec<u8>)>, TaskError>;
     /// A slice chosen by another process.

@@ -36,6 +36,7 @@ pub use text::HalfLines;
 pub use tracker::{Allocation, ReceiverTracker};
 
 pub(crate) use supervisor::{internal_stream, public_stream};
+pub(crate) use text::cut_long_lines;
 
 use crate::{BoxError, Wire};
 

@@ -173,6 +173,18 @@ impl TextDoor {
     }
 }
 
+/// `lines` with line ends put into those that are longer than `max_line`, and how many those are; the first
+/// one isn't counted if it was `continued`.
+pub(crate) fn cut_long_lines(
+    lines: &[u8],
+    max_line: usize,
+    continued: bool,
+) -> (Cow<'_, [u8]>, u64) {
+    let mut cuts = Cuts::default();
+    let cut = TextDoor::new(max_line).cut_long(lines, continued, &mut cuts);
+    (cut, cuts.long_lines)
+}
+
 /// The last line end of a piece of about [`PIECE`] bytes, or of the first line if that is longer.
 fn last_line_end(chunk: &[u8]) -> Option<usize> {
     let piece = &chunk[..chunk.len().min(PIECE)];

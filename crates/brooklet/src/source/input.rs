@@ -150,6 +150,12 @@ pub trait Input: Send + 'static {
         false
     }
 
+    /// What the input counts beside records, by name; shown by
+    /// [`StreamingContext::counters`](crate::StreamingContext::counters). Asked at any time.
+    fn counters(&self) -> BTreeMap<String, u64> {
+        BTreeMap::new()
+    }
+
     /// After the last batch.
     fn stop(&mut self) {}
 }
@@ -285,6 +291,12 @@ impl<I: Input> InputOperator for InputOp<I> {
 
     fn has_unallocated(&self) -> bool {
         self.input.get().has_unallocated()
+    }
+
+    fn counters(&self) -> Vec<(String, u64)> {
+        let all = self.input.get().counters();
+        let named = |(name, n)| (format!("{}-{}.{name}", self.site.op, self.stream_id), n);
+        all.into_iter().map(named).collect()
     }
 
     fn slices(&self) -> Result<Vec<(Time, Vec<u8>)>, TaskError> {

@@ -3,6 +3,7 @@
 mod charset;
 pub mod file;
 mod input;
+mod log;
 mod queue;
 mod receiver_input;
 mod socket;
@@ -10,6 +11,7 @@ mod stdin;
 
 pub use charset::{Charset, CharsetDecoder, DecodingReader};
 pub use input::{Input, InputStart, SliceInfo};
+pub use log::{FileId, LogInput, LogOptions, LogPipe, LogRange, LogSlice};
 pub use queue::{Queue, QueueInput, QueueOptions, TextQueue};
 pub use socket::SocketReceiver;
 pub use stdin::StdinReceiver;

@@ -7,6 +7,7 @@ mod conformance;
 mod files;
 mod input;
 mod listener;
+mod logs;
 mod queue;
 mod receiver;
 mod socket;
