@@ -1,15 +1,26 @@
 //! Sources: the [`Input`] trait that all of them are written with, and those that come with the crate.
 
+mod connection;
+mod decoder;
 mod input;
 mod queue;
+mod raw;
 mod receiver_input;
 mod socket;
+mod socket_stream;
 mod stdin;
+mod tls;
+mod udp;
 
+pub use decoder::{AndThen, Decoded, Decoder, Delimited, FixedLength, LengthPrefixed, Lines};
 pub use input::{Input, InputStart, SliceInfo};
 pub use queue::{Queue, QueueInput, QueueOptions, TextQueue};
-pub use socket::SocketReceiver;
+pub use raw::RawSender;
+pub use socket::{SocketOptions, SocketReceiver};
+pub use socket_stream::{Converter, FromReader, SocketBytes, from_reader};
 pub use stdin::StdinReceiver;
+pub use tls::TlsOptions;
+pub use udp::UdpOptions;
 
 pub(crate) use input::InputOp;
 pub(crate) use queue::TextQueueInput;
