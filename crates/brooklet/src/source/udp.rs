@@ -171,7 +171,7 @@ impl<K: Take> Receiver for UdpReceiver<K> {
         }
         // What has arrived before the stop still counts, up to what a buffer can hold.
         socket.set_nonblocking(true)?;
-        let mut left = socket2::SockRef::from(socket).recv_buffer_size()?;
+        let mut left = socket2::SockRef::from(&*socket).recv_buffer_size()?;
         while left > 0 {
             match inbox.receive(socket, &mut self.take, out) {
                 Ok(n) => left = left.saturating_sub(n.max(1)),

@@ -129,7 +129,9 @@ fn long_datagrams_are_cut_for_text_dropped_for_records_and_counted() {
     let (ssc, seen) =
         stream_of(|ssc| ssc.udp_stream_with(options, |d| Ok::<_, BoxError>([d.len() as u32])));
     ssc.start().unwrap();
-    ["abcd", "abc", "abcde"].map(|d| send(addr, d));
+    for d in ["abcd", "abc", "abcde"] {
+        send(addr, d);
+    }
     until("all are there", || counter(&ssc, "udp_stream-0.datagrams") == 3);
     ssc.stop(true).unwrap();
     assert_eq!(seen.items(), [3]);
