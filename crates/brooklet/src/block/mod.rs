@@ -11,6 +11,7 @@
 //!                                      files: magic, version, length, crc32c + lz4 frames
 //! ```
 
+mod encoded;
 mod error;
 mod file;
 mod id;
@@ -23,6 +24,7 @@ mod values;
 use std::any::Any;
 use std::sync::Arc;
 
+pub use encoded::Encoded;
 pub use error::BlockError;
 pub use id::BlockId;
 pub use level::StorageLevel;

@@ -97,6 +97,18 @@ pub mod defaults {
     pub const WHOLE_FILE_MAX_BYTES: u64 = 256 << 20;
     /// Largest window of a zstd frame, in bytes; one that needs more memory isn't read.
     pub const ZSTD_MAX_WINDOW_BYTES: u64 = 128 << 20;
+    /// Longest record of a socket stream with a converter, in bytes with its framing.
+    pub const MAX_RECORD_BYTES: usize = 16 << 20;
+    /// Longest block of a raw socket stream, in bytes.
+    pub const MAX_RAW_BLOCK_BYTES: usize = 64 << 20;
+    /// Silence after which the system asks a TCP peer whether it is still there.
+    pub const SOCKET_KEEPALIVE: Duration = Duration::from_secs(60);
+    /// Longest datagram that a UDP stream takes, in bytes; IP carries no longer ones.
+    pub const MAX_DATAGRAM_BYTES: usize = 65_535;
+    /// Receive buffer that a UDP stream asks the system for, in bytes.
+    pub const UDP_RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+    /// How often an idle UDP stream asks the system for lost datagrams.
+    pub const UDP_LOST_INTERVAL: Duration = Duration::from_millis(500);
     /// How long a connection attempt may take.
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
     /// First pause before a lost connection is tried again; doubled up to [`RECONNECT_MAX_DELAY`].

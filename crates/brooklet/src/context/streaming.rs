@@ -314,7 +314,7 @@ impl StreamingContext {
     /// When the context has been started or the level keeps nothing: the program's mistakes, reported at the
     /// call.
     #[track_caller]
-    fn receiver_at<T: Wire>(
+    pub(crate) fn receiver_at<T: Wire>(
         &self,
         site: Site,
         receiver: Box<dyn ErasedReceiver>,

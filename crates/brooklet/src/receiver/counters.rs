@@ -10,6 +10,20 @@ pub const INVALID_UTF8: &str = "invalid_utf8";
 pub const LONG_LINES: &str = "long_lines";
 /// Lines without an end at the end of a connection.
 pub const HALF_LINES: &str = "half_lines";
+/// Records that a connection's end cut in two; dropped.
+pub const HALF_RECORDS: &str = "half_records";
+/// Attempts at a connection that failed, TLS handshakes included.
+pub const CONNECT_FAILURES: &str = "connect_failures";
+/// Failures (errors and panics) of a stream's converter or decoder, records above the limit included.
+pub const DECODE_ERRORS: &str = "decode_errors";
+/// Blocks of a raw socket stream that were refused: damaged, too long, or of another type.
+pub const REFUSED_BLOCKS: &str = "refused_blocks";
+/// Datagrams that arrived.
+pub const DATAGRAMS: &str = "datagrams";
+/// Datagrams longer than the limit: cut (text) or dropped (records).
+pub const LONG_DATAGRAMS: &str = "long_datagrams";
+/// Datagrams that the system dropped because the receive buffer was full, where it tells (Linux).
+pub const LOST_DATAGRAMS: &str = "lost_datagrams";
 /// Connections that were made again.
 pub const RECONNECTS: &str = "reconnects";
 /// Records in stored blocks.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::runtime::IoRuntime;
 use super::supervisor::Supervisor;
 use super::{AsyncReceiver, Receiver, Store};
-use crate::BoxError;
+use crate::{BoxError, Result};
 
 /// How long an async receiver's future may go on after a stop before it is dropped.
 const ASYNC_GRACE: Duration = Duration::from_millis(200);
@@ -22,6 +22,11 @@ pub trait ErasedReceiver: Send + sealed::Supervised {
     fn name(&self) -> String;
     /// The host that it would like to run on.
     fn preferred_location(&self) -> Option<String>;
+    /// What it does when the context starts.
+    ///
+    /// # Errors
+    /// End the start.
+    fn prepare(&mut self) -> Result<()>;
 }
 
 impl fmt::Debug for dyn ErasedReceiver {
@@ -60,6 +65,10 @@ impl<R: Receiver> ErasedReceiver for Sync<R> {
     fn preferred_location(&self) -> Option<String> {
         self.0.preferred_location()
     }
+
+    fn prepare(&mut self) -> Result<()> {
+        self.0.prepare()
+    }
 }
 
 impl<R: Receiver> sealed::Supervised for Sync<R> {
@@ -78,6 +87,10 @@ impl<R: AsyncReceiver> ErasedReceiver for Async<R> {
 
     fn preferred_location(&self) -> Option<String> {
         self.0.preferred_location()
+    }
+
+    fn prepare(&mut self) -> Result<()> {
+        self.0.prepare()
     }
 }
 

@@ -152,6 +152,23 @@ impl<T: Wire> BlockGenerator<T> {
         Ok(())
     }
 
+    /// Adds all items as the rate limit allows, many under one lock; waits for room. During a stop there
+    /// is no limit: what was received is kept.
+    pub(crate) fn add_all(&self, items: &mut Vec<T>) -> Result<(), StoreError> {
+        let mut items = items.drain(..);
+        while items.len() > 0 {
+            let mut permits = self.limiter().acquire(items.len()).unwrap_or(items.len());
+            while permits > 0 {
+                let mut core = self.shared.room_for(|p| p.full_for_item())?;
+                while permits > 0 && !core.pending.full_for_item() {
+                    items.next().into_iter().for_each(|item| core.pending.push(item));
+                    permits -= 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Adds `lines` whole lines of text, without the rate limit; waits for room.
     pub(crate) fn add_text(&self, text: &[u8], lines: usize) -> Result<(), StoreError> {
         let mut core = self.shared.room_for(|p| p.full_for_text(text.len()))?;

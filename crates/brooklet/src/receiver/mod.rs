@@ -35,10 +35,11 @@ pub use store::{Store, StoreError};
 pub use text::HalfLines;
 pub use tracker::{Allocation, ReceiverTracker};
 
+pub(crate) use pending::block_of;
 pub(crate) use supervisor::{internal_stream, public_stream};
 pub(crate) use text::cut_long_lines;
 
-use crate::{BoxError, Wire};
+use crate::{BoxError, Result, Wire};
 
 /// Code that brings records in, on a thread of its own.
 ///
@@ -62,6 +63,15 @@ use crate::{BoxError, Wire};
 pub trait Receiver: Send + 'static {
     /// The records.
     type Item: Wire;
+
+    /// Called once when the context starts, on the thread that starts it, before any receiver runs: the
+    /// place to take ports, read files and check settings.
+    ///
+    /// # Errors
+    /// End the start of the context.
+    fn prepare(&mut self) -> Result<()> {
+        Ok(())
+    }
 
     /// Receives until the source ends or [`Store::is_stopped`]. May block; give [`Store::on_stop`] what
     /// unblocks it.
@@ -89,6 +99,14 @@ pub trait Receiver: Send + 'static {
 pub trait AsyncReceiver: Send + 'static {
     /// The records.
     type Item: Wire;
+
+    /// See [`Receiver::prepare`].
+    ///
+    /// # Errors
+    /// End the start of the context.
+    fn prepare(&mut self) -> Result<()> {
+        Ok(())
+    }
 
     /// See [`Receiver::run`].
     fn run(

@@ -153,7 +153,7 @@ fn text_block(mut text: Vec<u8>, lines: usize, counters: &Counters) -> Arc<dyn B
 
 /// A block of these items. [`Str`]s become text if they can, so that they don't keep alive what they
 /// were cut from.
-pub(super) fn block_of<T: Wire>(items: Vec<T>) -> (Arc<dyn Block>, Decode) {
+pub(crate) fn block_of<T: Wire>(items: Vec<T>) -> (Arc<dyn Block>, Decode) {
     if let Some(strs) = (&items as &dyn Any).downcast_ref::<Vec<Str>>() {
         let is_line = |s: &Str| {
             !s.as_bytes().ends_with(b"\r") && memchr::memchr(b'\n', s.as_bytes()).is_none()

@@ -11,6 +11,7 @@ use super::generator::{BlockGenerator, BlockSink};
 use super::pending::{Sealed, block_of};
 use super::supervisor::Supervisor;
 use super::text::{Cuts, HalfLines, TextDoor, after_lines};
+use crate::block::{Block, Decode};
 use crate::text::Str;
 use crate::{BoxError, Error, Wire, defaults};
 
@@ -97,6 +98,26 @@ impl<T: Wire> Store<T> {
         metadata: impl Into<Vec<u8>>,
     ) -> Result<(), StoreError> {
         self.push(items.into_iter().collect(), Some(metadata.into()))
+    }
+
+    /// Stores all of `items`, one by one as far as limit and blocks are concerned, and empties it. Cheaper
+    /// than [`Store::store`] for many; what is given during a graceful stop is still taken.
+    pub(crate) fn store_all(&mut self, items: &mut Vec<T>) -> Result<(), StoreError> {
+        self.generator.add_all(items)
+    }
+
+    /// Stores a block as it came, now, without the rate limit; waits for room. What is given during a
+    /// graceful stop is still taken.
+    pub(crate) fn store_received(
+        &mut self,
+        block: Arc<dyn Block>,
+        decode: Decode,
+    ) -> Result<(), StoreError> {
+        if block.records() == 0 {
+            return Ok(());
+        }
+        let sealed = Sealed { block, decode, time: self.generator.block_time(), metadata: None };
+        self.supervisor.push(self.supervisor.next_seq(), &sealed)
     }
 
     fn push(&self, items: Vec<T>, metadata: Option<Vec<u8>>) -> Result<(), StoreError> {
@@ -275,6 +296,11 @@ impl Store<Str> {
     /// As [`Store::store_bytes`].
     pub fn end_of_stream(&mut self) -> Result<(), StoreError> {
         self.text(|door, mut out| door.end(&mut out))
+    }
+
+    /// The longest line, in bytes; longer ones are cut there. Default: `Conf::max_line_bytes`.
+    pub(crate) fn set_max_line_bytes(&mut self, bytes: usize) {
+        self.door.set_max_line(bytes);
     }
 
     /// What becomes of a half line at the end of a connection. Default: [`HalfLines::Keep`].

@@ -53,6 +53,10 @@ impl TextDoor {
         }
     }
 
+    pub(super) fn set_max_line(&mut self, bytes: usize) {
+        self.max_line = bytes.max(4);
+    }
+
     /// Gives all whole lines to `out`, in pieces that end with a line end, with their number.
     pub(super) fn push<E>(
         &mut self,

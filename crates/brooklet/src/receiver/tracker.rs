@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::info::{ReceiverEvents, ReceiverInfo};
 use super::runtime::IoRuntime;
 use super::supervisor::{BlockReport, Supervisor, SupervisorSetup, public_stream};
 use crate::block::{BlockId, BlockStore, StorageLevel};
+use crate::engine::panic_text;
 use crate::sync::{LockExt, Mutex};
 use crate::{Conf, Error, Result, Time, defaults};
 
@@ -111,8 +113,9 @@ impl ReceiverTracker {
     /// Starts every receiver that was added, each on a thread of its own.
     ///
     /// # Errors
-    /// [`Error::Io`] when a thread can't be started, [`Error::State`] after a stop. Receivers started
-    /// before go on; call [`ReceiverTracker::stop`].
+    /// What a receiver's `prepare` says, before any is started; [`Error::Io`] when a thread can't be
+    /// started, [`Error::State`] after a stop. Receivers started before go on; call
+    /// [`ReceiverTracker::stop`].
     pub fn start(&self) -> Result<()> {
         let mut state = self.state.get();
         if state.stopped {
@@ -121,6 +124,9 @@ impl ReceiverTracker {
                 state: "stopped",
                 help: "make a new context",
             });
+        }
+        for (_, receiver, _) in &mut state.added {
+            prepare(&mut **receiver)?;
         }
         for (stream, mut receiver, level) in std::mem::take(&mut state.added) {
             let setup = SupervisorSetup {
@@ -286,6 +292,14 @@ impl ReceiverTracker {
             }
         }
     }
+}
+
+/// Has a receiver do what it does at the start; a panic becomes an error that names it.
+fn prepare(receiver: &mut dyn ErasedReceiver) -> Result<()> {
+    catch_unwind(AssertUnwindSafe(|| receiver.prepare())).unwrap_or_else(|panic| {
+        let (name, text) = (receiver.name(), panic_text(&*panic));
+        Err(Error::usage(format!("receiver `{name}` panicked in `prepare`: {text}")))
+    })
 }
 
 /// Marks a receiver as stopped when its thread ends, also by a panic.

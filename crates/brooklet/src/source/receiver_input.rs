@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::block::{Block, Records, TextLines, Values, records_of};
+use crate::block::{Block, Encoded, Records, TextLines, Values, records_of};
 use crate::data::Wire;
 use crate::dstream::{DynNode, Graph, GraphRef, InputOperator, Memo, Operator};
 use crate::engine::{Payload, Site, TaskBody, TaskCx, TaskError};
@@ -40,7 +40,7 @@ impl<T: Wire> DynNode<T> for ReceiverOp<T> {
             let blocks = self.slots.get().get(&t).cloned().ok_or_else(|| {
                 Error::Bug(format!("{} has no blocks allocated at batch {t}", self.site))
             })?;
-            Ok(Some(Erased(Arc::new(BlocksPipe { blocks, t: PhantomData }))))
+            Ok(Some(Erased(Arc::new(BlocksPipe { blocks, site: self.site, t: PhantomData }))))
         })
     }
     fn dyn_slide(&self, batch: Duration) -> Duration {
@@ -106,14 +106,15 @@ impl<T: Wire> InputOperator for ReceiverOp<T> {
 /// The blocks of one batch.
 struct BlocksPipe<T> {
     blocks: Blocks,
+    site: Site,
     t: PhantomData<fn() -> T>,
 }
 
 impl<T: Wire> BlocksPipe<T> {
     fn read(&self, cx: &TaskCx<'_>, part: usize) -> Result<Arc<dyn Records<T>>, TaskError> {
-        let id = self.blocks[part].id();
+        let (id, site) = (self.blocks[part].id(), self.site);
         let lost = |why: String| TaskError::Input {
-            message: format!("received block {id} can't be read: {why}"),
+            message: format!("received block {id} of {site} can't be read: {why}"),
         };
         let block = match cx.blocks().get(id).map_err(|e| lost(e.to_string()))? {
             Some(b) => b,
@@ -127,6 +128,10 @@ impl<T: Wire> BlocksPipe<T> {
                 };
                 through_bytes::<T>(&b.ok_or_else(gone)?).map_err(lost)?
             }
+        };
+        let block = match block.clone().as_any().downcast::<Encoded<T>>() {
+            Ok(encoded) => encoded.values().map_err(|e| lost(e.to_string()))?,
+            Err(_) => block,
         };
         records_of::<T>(&block).ok_or_else(|| lost("it holds records of another type".into()))
     }

@@ -1,96 +1,141 @@
 //! Text from a TCP server, over a connection that is made again when it is lost.
 
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
-use std::sync::Arc;
-use std::time::Duration;
+use std::fmt;
 
-use crate::conf::defaults;
+use super::connection::{Connection, Connections, Ended, Session};
+use super::tls::TlsOptions;
+use crate::block::StorageLevel;
+use crate::dstream::DStream;
+use crate::engine::Site;
 use crate::error::BoxError;
-use crate::receiver::{Receiver, Store, counters};
-use crate::sync::{LockExt, Mutex};
-use crate::{Error, Str};
+use crate::receiver::{HalfLines, Receiver, Store, erase};
+use crate::{Error, Result, Str, StreamingContext};
+
+/// Where a socket stream connects to, and how: for
+/// [`socket_text_stream_with`](StreamingContext::socket_text_stream_with),
+/// [`socket_stream_with`](StreamingContext::socket_stream_with) and
+/// [`raw_socket_stream_with`](StreamingContext::raw_socket_stream_with).
+///
+/// ```
+/// use brooklet::StorageLevel;
+/// use brooklet::source::{SocketOptions, TlsOptions};
+/// let options = SocketOptions::new("logs.example.com", 6514)
+///     .tls(TlsOptions::new())
+///     .storage_level(StorageLevel::MEMORY_ONLY)
+///     .max_record_bytes(64 << 10);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing by themselves"]
+pub struct SocketOptions {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) level: StorageLevel,
+    pub(super) max_record: Option<usize>,
+    pub(super) half_lines: Option<HalfLines>,
+    pub(super) tls: Option<TlsOptions>,
+}
+
+impl SocketOptions {
+    /// Connects to `host:port`, without TLS; the rest at its default.
+    pub fn new(host: impl Into<String>, port: u16) -> SocketOptions {
+        SocketOptions {
+            host: host.into(),
+            port,
+            level: StorageLevel::MEMORY_AND_DISK_SER,
+            max_record: None,
+            half_lines: None,
+            tls: None,
+        }
+    }
+
+    /// Where received blocks are kept. Default: `MEMORY_AND_DISK_SER`.
+    pub fn storage_level(mut self, level: StorageLevel) -> SocketOptions {
+        self.level = level;
+        self
+    }
+
+    /// The longest record, in bytes as they come.
+    ///
+    /// | stream | default | what is longer |
+    /// |---|---|---|
+    /// | text | [`Conf::max_line_bytes`](crate::Conf::max_line_bytes), without the line's end | is cut there; counted as `long_lines` |
+    /// | converter | [`defaults::MAX_RECORD_BYTES`](crate::defaults::MAX_RECORD_BYTES), with its framing | ends the connection; counted as `decode_errors`, reported |
+    /// | raw | [`defaults::MAX_RAW_BLOCK_BYTES`](crate::defaults::MAX_RAW_BLOCK_BYTES), a whole block | ends the connection; counted as `refused_blocks`, reported |
+    pub fn max_record_bytes(mut self, bytes: usize) -> SocketOptions {
+        self.max_record = Some(bytes.max(1));
+        self
+    }
+
+    /// What becomes of a half line at the end of a connection. For text streams only. Default:
+    /// [`HalfLines::Keep`].
+    pub fn half_lines(mut self, policy: HalfLines) -> SocketOptions {
+        self.half_lines = Some(policy);
+        self
+    }
+
+    /// Connects by TLS. Needs a build with the feature `tls`; without it the start of the context says so.
+    pub fn tls(mut self, tls: TlsOptions) -> SocketOptions {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Refuses what only text streams take.
+    pub(super) fn check_no_text(&self, stream: &str) -> Result<()> {
+        match self.half_lines {
+            None => Ok(()),
+            Some(_) => Err(Error::Config {
+                key: "SocketOptions::half_lines".into(),
+                problem: format!("`{stream}` has no lines; only text streams take this option"),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for SocketOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
 
 /// The receiver behind [`socket_text_stream`](crate::StreamingContext::socket_text_stream): a client that
 /// reads lines.
 ///
 /// Whenever the server can't be reached or ends the connection, it tries again: after
-/// [`defaults::RECONNECT_DELAY`] at first, then twice as long each time up to
-/// [`defaults::RECONNECT_MAX_DELAY`]; data resets the pause. The first failure of a series is reported as a
-/// receiver error, further ones only counted (`connect_failures`).
+/// [`defaults::RECONNECT_DELAY`](crate::defaults::RECONNECT_DELAY) at first, then twice as long each time up
+/// to [`defaults::RECONNECT_MAX_DELAY`](crate::defaults::RECONNECT_MAX_DELAY); data resets the pause. The
+/// first failure of a series is reported as a receiver error, further ones only counted
+/// (`connect_failures`).
 #[derive(Clone, Debug)]
 pub struct SocketReceiver {
-    host: String,
-    port: u16,
+    connections: Connections,
 }
 
 impl SocketReceiver {
     /// A receiver that connects to `host:port`.
     pub fn new(host: impl Into<String>, port: u16) -> SocketReceiver {
-        SocketReceiver { host: host.into(), port }
+        SocketReceiver::with_options(SocketOptions::new(host, port))
     }
 
-    fn connect(&self) -> Result<TcpStream, Error> {
-        let what = || format!("connecting to {}:{}", self.host, self.port);
-        let addresses = (self.host.as_str(), self.port)
-            .to_socket_addrs()
-            .map_err(|e| Error::io(format!("looking up the host `{}`", self.host), e))?;
-        let mut last = None;
-        for a in addresses {
-            match TcpStream::connect_timeout(&a, defaults::CONNECT_TIMEOUT) {
-                Ok(s) => return Ok(s),
-                Err(e) => last = Some(e),
-            }
-        }
-        let none = || std::io::Error::other("the host has no address");
-        Err(Error::io(what(), last.unwrap_or_else(none)))
+    /// A receiver with these options; the storage level is the stream's.
+    pub fn with_options(options: SocketOptions) -> SocketReceiver {
+        SocketReceiver { connections: Connections::new(options) }
     }
 }
 
 impl Receiver for SocketReceiver {
     type Item = Str;
 
+    fn prepare(&mut self) -> Result<()> {
+        self.connections.prepare()
+    }
+
     fn run(&mut self, out: &mut Store<Str>) -> Result<(), BoxError> {
-        // A stop shuts the current connection down, which ends a read that waits.
-        let current: Arc<Mutex<Option<TcpStream>>> = Arc::default();
-        let hook = current.clone();
-        out.on_stop(move || {
-            if let Some(s) = &*hook.get() {
-                let _ = s.shutdown(Shutdown::Both);
-            }
-        });
-        let mut pause = defaults::RECONNECT_DELAY;
-        let mut connected_before = false;
-        let mut reported = false;
-        while !out.is_stopped() {
-            match self.connect() {
-                Ok(mut socket) => {
-                    if connected_before {
-                        out.add_metric(counters::RECONNECTS, 1);
-                    }
-                    connected_before = true;
-                    *current.get() = socket.try_clone().ok();
-                    if out.is_stopped() {
-                        break; // the stop came before the connection was known to the hook
-                    }
-                    let had_data = read_lines(&mut socket, out, &mut reported);
-                    *current.get() = None;
-                    if had_data? {
-                        (pause, reported) = (defaults::RECONNECT_DELAY, false);
-                    }
-                }
-                Err(e) => {
-                    out.add_metric("connect_failures", 1);
-                    if !std::mem::replace(&mut reported, true) {
-                        out.report_error("no connection, trying again", e);
-                    }
-                }
-            }
-            if !out.sleep(pause) {
-                break;
-            }
-            pause = next_pause(pause);
+        let options = self.connections.options();
+        if let Some(bytes) = options.max_record {
+            out.set_max_line_bytes(bytes);
         }
-        Ok(())
+        out.set_half_lines(options.half_lines.unwrap_or_default());
+        self.connections.run(out, read_lines)
     }
 
     fn name(&self) -> String {
@@ -98,30 +143,47 @@ impl Receiver for SocketReceiver {
     }
 }
 
-fn next_pause(pause: Duration) -> Duration {
-    (pause * 2).min(defaults::RECONNECT_MAX_DELAY)
+/// Reads until the connection ends. Another character set than UTF-8 would be translated here, between
+/// `connection` and the store.
+fn read_lines(mut connection: Connection, out: &mut Store<Str>) -> Result<Session, BoxError> {
+    let mut progress = false;
+    let ended = loop {
+        match out.read_from(&mut connection) {
+            Ok(0) => break Ended::Closed,
+            Ok(_) => progress = true,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => break Ended::Lost(e),
+        }
+    };
+    out.end_of_stream()?;
+    Ok(Session { progress, ended })
 }
 
-/// Reads until the connection ends. Whether anything came.
-fn read_lines(
-    socket: &mut TcpStream,
-    out: &mut Store<Str>,
-    reported: &mut bool,
-) -> Result<bool, BoxError> {
-    let mut any = false;
-    loop {
-        match out.read_from(socket) {
-            Ok(0) => break,
-            Ok(_) => any = true,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => {
-                if !out.is_stopped() && !std::mem::replace(reported, true) {
-                    out.report_error("the connection is lost, making it again", e);
-                }
-                break;
-            }
-        }
+impl StreamingContext {
+    /// [`StreamingContext::socket_text_stream`] with options: TLS, storage level, longest line.
+    ///
+    /// ```
+    /// use brooklet::prelude::*;
+    /// use brooklet::source::SocketOptions;
+    /// use brooklet_testkit::{Collector, TestTcpServer};
+    /// let server = TestTcpServer::serving("a long line\nshort\n")?;
+    /// let ssc = StreamingContext::new(Conf::new("doc").master("local[2]"), millis(20))?;
+    /// let options = SocketOptions::new("127.0.0.1", server.port()).max_record_bytes(6);
+    /// let seen = Collector::new();
+    /// let s = seen.clone();
+    /// ssc.socket_text_stream_with(options).map(|l| l.to_string()).foreach_rdd(move |rdd, t| {
+    ///     s.push(t, rdd.collect()?);
+    ///     Ok::<_, Error>(())
+    /// });
+    /// ssc.start()?;
+    /// seen.wait_until(|_, n| n >= 3);
+    /// ssc.stop(true)?;
+    /// assert_eq!(seen.items(), ["a long", " line", "short"]);
+    /// # Ok::<(), brooklet::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn socket_text_stream_with(&self, options: SocketOptions) -> DStream<Str> {
+        let (site, level) = (Site::here("socket_text_stream"), options.level);
+        self.receiver_at(site, erase(SocketReceiver::with_options(options)), level)
     }
-    out.end_of_stream()?;
-    Ok(any)
 }

@@ -67,3 +67,22 @@ fn queue_stream_counts_what_was_pushed() {
     let expected: BTreeMap<String, u64> = (0..10).map(|d| (d.to_string(), 300)).collect();
     assert_eq!(pairs(&lines), expected, "{lines:?}");
 }
+
+#[test]
+fn raw_network_grep_counts_the_lines_of_its_own_senders() {
+    const WORDS: [&str; 8] = ["the", "brook", "flows", "there", "under", "stones", "and", "then"];
+    let lines = |mut seed: u32| {
+        let mut word = move || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            WORDS[(seed >> 29) as usize]
+        };
+        (0..5_000).filter(|_| [word(), word(), word()].contains(&"the")).count() as u64
+    };
+    let found: u64 = (0..40).map(lines).sum();
+    let out = Example::start("raw_network_grep", &[]).rest();
+    let last = out.last().unwrap();
+    assert_eq!(*last, format!("{found} of 200000 lines have the word"), "{out:?}");
+    // What each batch prints adds up to the same.
+    let printed: u64 = out.iter().filter_map(|l| l.parse::<u64>().ok()).sum();
+    assert_eq!(printed, found, "{out:?}");
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use brooklet::prelude::*;
 use brooklet::time::Timestamp;
 use brooklet::{DStream, OutputOperationInfo, ReceiverInfo, Wire};
-use brooklet_testkit::Collector;
+use brooklet_testkit::{Collector, Driver, TestEngine};
 
 /// A test that waits this long has failed; nothing else is decided by it.
 pub const GUARD: Duration = Duration::from_secs(60);
@@ -203,4 +203,27 @@ impl StreamingListener for Notes {
     fn on_output_operation_completed(&mut self, o: &OutputOperationInfo) {
         self.add(Heard::OutputCompleted(o.clone()));
     }
+}
+
+/// Runs a stream of a network source on an engine, with a clock that is moved by hand, until it has given
+/// `want` records.
+pub fn both_engines<T: Wire>(
+    engine: TestEngine,
+    want: usize,
+    make: impl Fn(&StreamingContext) -> DStream<T>,
+) -> Vec<T> {
+    let seen = Collector::new();
+    let s = seen.clone();
+    let conf = Driver::<()>::conf();
+    let mut driver = Driver::with(engine, conf, move |ssc| {
+        collect(&make(ssc), &s);
+        Ok(())
+    })
+    .unwrap();
+    until("all records", || {
+        driver.batch().unwrap();
+        seen.len() >= want
+    });
+    driver.batch().unwrap(); // a record that comes twice would be here
+    seen.items()
 }
