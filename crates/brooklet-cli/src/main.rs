@@ -5,6 +5,7 @@ mod error;
 mod feed;
 mod interrupt;
 mod output;
+mod page;
 mod text;
 mod totals;
 mod word_count;

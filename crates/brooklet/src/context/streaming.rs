@@ -302,7 +302,7 @@ impl StreamingContext {
     /// When the context has been started or the level keeps nothing: the program's mistakes, reported at the
     /// call.
     #[track_caller]
-    fn receiver_at<T: Wire>(
+    pub(super) fn receiver_at<T: Wire>(
         &self,
         site: Site,
         receiver: Box<dyn ErasedReceiver>,
@@ -412,6 +412,8 @@ impl StreamingContext {
     /// `` `try_map` (src/main.rs:7:9) skipped ``.
     pub fn counters(&self) -> BTreeMap<String, u64> {
         let mut all: BTreeMap<String, u64> = self.0.graph.skipped().into_iter().collect();
+        #[cfg(feature = "http")]
+        all.extend(self.0.graph.http.counters());
         if let Some(run) = &self.0.run {
             for info in run.tracker.infos() {
                 for (name, n) in

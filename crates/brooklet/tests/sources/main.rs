@@ -3,6 +3,7 @@
 
 mod clocks;
 mod conformance;
+mod http;
 mod input;
 mod listener;
 mod queue;
