@@ -100,7 +100,7 @@ async fn accept(listener: TcpListener, routes: Arc<Routes>, mut stop: watch::Rec
     loop {
         tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stopped(&mut stop) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) if connections.len() < defaults::HTTP_MAX_CONNECTIONS => {
@@ -121,6 +121,11 @@ async fn accept(listener: TcpListener, routes: Arc<Routes>, mut stop: watch::Rec
     while connections.join_next().await.is_some() {}
 }
 
+/// Ready when the server closes, or is gone.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
 /// One connection, to its end.
 async fn serve(stream: TcpStream, routes: Arc<Routes>, mut stop: watch::Receiver<bool>) {
     let _ = stream.set_nodelay(true);
@@ -137,7 +142,7 @@ async fn serve(stream: TcpStream, routes: Arc<Routes>, mut stop: watch::Receiver
     // How a client ends its connection is its own affair: errors are only of interest to who looks for them.
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = stop.wait_for(|stop| *stop) => {
+        () = stopped(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
