@@ -32,7 +32,8 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct WordCount {
-    /// What to count: socket://HOST:PORT or stdin [default: an embedded feed of generated text]
+    /// What to count: socket://HOST:PORT, stdin, or http://HOST:PORT/PATH, where lines are taken that
+    /// others POST [default: an embedded feed of generated text]
     #[arg(long, value_name = "SOURCE")]
     pub source: Option<Source>,
 
@@ -58,6 +59,11 @@ pub struct WordCount {
     /// the delay is that between the batch's time and its start
     #[arg(long)]
     pub json: bool,
+
+    /// Show the live counts on a page at http://127.0.0.1:PORT/ (0 takes a free port); HOST:PORT for
+    /// another address
+    #[arg(long, value_name = "PORT", value_parser = page_address)]
+    pub serve: Option<String>,
 
     /// End after N batches, when all that was received by then is counted [default: run until Ctrl-C]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -99,8 +105,16 @@ pub struct Text {
 /// Where the lines come from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Source {
-    Socket { host: String, port: u16 },
+    Socket {
+        host: String,
+        port: u16,
+    },
     Stdin,
+    /// Lines that others POST to us.
+    Http {
+        address: String,
+        path: String,
+    },
 }
 
 impl FromStr for Source {
@@ -110,8 +124,17 @@ impl FromStr for Source {
         if text == "stdin" {
             return Ok(Source::Stdin);
         }
+        if let Some(place) = text.strip_prefix("http://") {
+            let (address, path) = place.find('/').map_or((place, "/"), |i| place.split_at(i));
+            check_address(address).map_err(|problem| {
+                format!("`{text}` {problem}: write http://HOST:PORT/PATH, where this program is to listen")
+            })?;
+            return Ok(Source::Http { address: address.into(), path: path.into() });
+        }
         let Some(address) = text.strip_prefix("socket://") else {
-            return Err(format!("`{text}` is no source: use socket://HOST:PORT or stdin"));
+            return Err(format!(
+                "`{text}` is no source: use socket://HOST:PORT, http://HOST:PORT/PATH or stdin"
+            ));
         };
         let Some((host, port)) = address.trim_end_matches('/').rsplit_once(':') else {
             return Err(format!("`{text}` has no port: write socket://HOST:PORT"));
@@ -131,12 +154,31 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::Stdin => f.write_str("stdin"),
+            Source::Http { address, path } => write!(f, "http://{address}{path}"),
             Source::Socket { host, port } if host.contains(':') => {
                 write!(f, "socket://[{host}]:{port}")
             }
             Source::Socket { host, port } => write!(f, "socket://{host}:{port}"),
         }
     }
+}
+
+/// Whether `HOST:PORT` can be an address to listen at.
+fn check_address(address: &str) -> Result<(), &'static str> {
+    match address.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(()),
+        Some(("", _)) => Err("has no host"),
+        Some(_) => Err("has a port that isn't a number from 0 to 65535"),
+        None => Err("has no port"),
+    }
+}
+
+fn page_address(text: &str) -> Result<String, String> {
+    let address = if text.contains(':') { text.to_string() } else { format!("127.0.0.1:{text}") };
+    check_address(&address).map_err(|problem| {
+        format!("`{text}` {problem}: write a PORT from 0 to 65535, or HOST:PORT")
+    })?;
+    Ok(address)
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -164,7 +206,9 @@ mod tests {
 
     #[test]
     fn sources_are_read_and_shown_alike() {
-        for text in ["stdin", "socket://localhost:9999", "socket://[::1]:80"] {
+        for text in
+            ["stdin", "socket://localhost:9999", "socket://[::1]:80", "http://127.0.0.1:0/logs"]
+        {
             assert_eq!(text.parse::<Source>().unwrap().to_string(), text);
         }
         for (text, hint) in [
@@ -173,9 +217,21 @@ mod tests {
             ("socket://:80", "has no host"),
             ("socket://h:99999", "1 to 65535"),
             ("socket://h:0", "1 to 65535"),
+            ("http://localhost/x", "has no port"),
+            ("http://:80/", "has no host"),
+            ("http://h:99999/", "0 to 65535"),
         ] {
             let e = text.parse::<Source>().unwrap_err();
             assert!(e.contains(hint), "{e}");
+        }
+    }
+
+    #[test]
+    fn a_page_has_a_port_or_an_address() {
+        assert_eq!(page_address("8080").unwrap(), "127.0.0.1:8080");
+        assert_eq!(page_address("0.0.0.0:0").unwrap(), "0.0.0.0:0");
+        for bad in ["x", "70000", ":1", ""] {
+            assert!(page_address(bad).unwrap_err().contains("0 to 65535"), "{bad}");
         }
     }
 }

@@ -6,6 +6,7 @@ mod feed;
 mod interrupt;
 mod output;
 mod settings;
+mod page;
 mod text;
 mod totals;
 mod word_count;

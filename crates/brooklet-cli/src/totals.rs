@@ -47,6 +47,16 @@ impl Totals {
         )
     }
 
+    /// Distinct words, of those whose totals are kept.
+    pub fn distinct(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// The `k` most frequent words of all batches.
+    pub fn top(&self, k: usize) -> Vec<(&str, u64)> {
+        top(self.counts.iter().map(|(word, n)| (word.as_str(), *n)).collect(), Some(k))
+    }
+
     /// Compares with what the feed has sent; the error says what differs.
     pub fn compare(&self, sent: &Tally, vocabulary: &Vocabulary) -> Result<(), String> {
         let expected: HashMap<&str, u64> = sent.counts(vocabulary).collect();

@@ -15,6 +15,7 @@ use crate::error::Failure;
 use crate::feed::{FeedServer, Options};
 use crate::interrupt::on_interrupt;
 use crate::output::{Batch, Output};
+use crate::page::Page;
 use crate::totals::Totals;
 
 /// How long the first connection to a source may take.
@@ -52,10 +53,11 @@ pub fn run(args: &args::WordCount) -> Result<(), Failure> {
             check_reachable(host, *port)?;
             None
         }
-        Some(Source::Stdin) => None,
+        Some(Source::Stdin | Source::Http { .. }) => None,
     };
     let (tell, events) = mpsc::channel();
     let ssc = stream(args, feed.as_ref(), &tell)?;
+    let page = args.serve.as_ref().map(|at| Page::new(&ssc, at)).transpose()?;
     let on_first = tell.clone();
     on_interrupt(move || drop(on_first.send(Event::Interrupt)))?;
     ssc.start()?;
@@ -66,8 +68,17 @@ pub fn run(args: &args::WordCount) -> Result<(), Failure> {
             args.text.seed,
             feed.addr()
         ),
+        (None, Some(Source::Http { address, path })) => {
+            let at = ssc.http_address_of(address).map_or(address.clone(), |a| a.to_string());
+            eprintln!("counting lines that are posted to http://{at}{path}; Ctrl-C ends");
+        }
         (None, Some(source)) => eprintln!("counting {source}; Ctrl-C ends"),
         (None, None) => {}
+    }
+    if args.serve.is_some()
+        && let Some(at) = ssc.http_address()
+    {
+        eprintln!("the counts are shown at http://{at}/");
     }
     if args.source == Some(Source::Stdin) {
         let (receiving, on_end) = (ssc.clone(), tell.clone());
@@ -80,7 +91,7 @@ pub fn run(args: &args::WordCount) -> Result<(), Failure> {
     }
     let (waiting, on_end) = (ssc.clone(), tell.clone());
     thread::spawn(move || drop(on_end.send(Event::Ended(waiting.await_termination()))));
-    Run::new(args, ssc, feed, tell).until_ended(&events)
+    Run::new(args, ssc, feed, page, tell).until_ended(&events)
 }
 
 /// Words by whitespace, counted per batch; the result goes to the main loop.
@@ -102,6 +113,7 @@ fn stream(
     let ssc = StreamingContext::builder(conf).build()?;
     let lines: DStream<Str> = match (feed, &args.source) {
         (_, Some(Source::Socket { host, port })) => ssc.socket_text_stream(host, *port),
+        (_, Some(Source::Http { address, path })) => ssc.http_text_stream(address, path),
         (Some(feed), _) => ssc.socket_text_stream("127.0.0.1", feed.addr().port()),
         (None, _) => ssc.stdin_text_stream(),
     };
@@ -109,6 +121,9 @@ fn stream(
         .flat_map(|line| line.split_whitespace())
         .map(|word| (word, 1u64))
         .reduce_by_key(|a, b| a + b);
+    if args.serve.is_some() {
+        let _ = counts.serve("counts");
+    }
     let to_main = tell.clone();
     counts.foreach_rdd(move |rdd, time| {
         // Nobody listens any more when the main loop has ended.
@@ -164,6 +179,7 @@ struct Run<'a> {
     ssc: StreamingContext,
     feed: Option<FeedServer>,
     output: Output,
+    page: Option<Page>,
     totals: Totals,
     /// Batches that have their input.
     submitted: u64,
@@ -198,6 +214,7 @@ impl<'a> Run<'a> {
         args: &'a args::WordCount,
         ssc: StreamingContext,
         feed: Option<FeedServer>,
+        page: Option<Page>,
         tell: Sender<Event>,
     ) -> Run<'a> {
         let clock = SystemClock::new();
@@ -208,6 +225,7 @@ impl<'a> Run<'a> {
             ssc,
             feed,
             output: Output::new(args.json, args.top),
+            page,
             totals: Totals::default(),
             submitted: 0,
             completed: clock.now(),
@@ -298,6 +316,9 @@ impl<'a> Run<'a> {
 
     fn show(&mut self, batch: &Batch, counts: Vec<(Str, u64)>) -> Result<(), Failure> {
         self.totals.add(batch.records, &counts);
+        if let Some(page) = &self.page {
+            page.show(batch, &counts, &self.totals)?;
+        }
         match self.output.batch(batch, counts) {
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
                 // The reader of our output has seen enough, as in `... | head`.

@@ -4,6 +4,7 @@
 //!   here: inputs per batch in, outputs per batch out, in milliseconds, without sleeping.
 //! - [`TestTcpServer`] is the other side of a socket stream: it serves bytes by a script, with
 //!   disconnects, stalls and odd-sized pieces, and says what it sent to whom.
+//! - [`HttpClient`] reads what is served over HTTP, and pushes to streams that take it.
 //! - [`Collector`] is a sink: fill it from `foreach_rdd`, then compare multisets.
 //!
 //! ```
@@ -23,8 +24,10 @@
 #![deny(missing_docs)]
 
 mod collector;
+mod http_client;
 mod tcp_server;
 
 pub use brooklet::testing::*;
 pub use collector::Collector;
+pub use http_client::{HttpAnswer, HttpClient, HttpEvent, HttpEvents};
 pub use tcp_server::{Script, TestTcpServer};

@@ -13,6 +13,8 @@ mod data;
 mod dstream;
 pub mod engine;
 mod error;
+#[cfg(feature = "http")]
+mod http;
 pub mod metrics;
 pub mod prelude;
 pub mod rdd;
@@ -31,9 +33,13 @@ pub use conf::{
 };
 pub use context::{Context, ContextState, StreamingContext, StreamingContextBuilder};
 pub use data::{Data, HashSeed, Key, Wire};
-pub use dstream::{DStream, DeadLetter, ErasedNode, GraphRef, IntoRdd, Node, Output, WithKey};
+pub use dstream::{
+    DStream, DeadLetter, ErasedNode, GraphRef, IntoRdd, Node, Output, SaveOptions, WithKey,
+};
 pub use engine::{Accumulate, Accumulator, Broadcast, DoubleSum, LongSum, Site, TaskError};
 pub use error::{BoxError, Error, Result};
+#[cfg(feature = "http")]
+pub use http::{HttpOptions, Publisher, ServeOptions};
 pub use rdd::{Erased, OnError, Outcome, PartitionIter, Partitioner, Partitions, Pipe, Rdd};
 pub use receiver::{AsyncReceiver, Receiver, Store};
 pub use scheduler::{

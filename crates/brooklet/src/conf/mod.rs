@@ -134,6 +134,41 @@ pub mod defaults {
     pub const PRINT_ELEMENTS: usize = 10;
     /// Events that may wait for a slow listener; above it the oldest are dropped and counted.
     pub const LISTENER_QUEUE: usize = 10_000;
+    /// Where served streams are, when nothing else is said: a free port, for this machine only.
+    pub const HTTP_ADDRESS: &str = "127.0.0.1:0";
+    /// Connections of one HTTP address; more are refused with 503 and counted.
+    pub const HTTP_MAX_CONNECTIONS: usize = 256;
+    /// Bytes of the head of an HTTP request.
+    pub const HTTP_HEAD_BYTES: usize = 32 << 10;
+    /// How long the head of an HTTP request may take, and an idle connection may stay.
+    pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+    /// How long the body of an HTTP request may take.
+    pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+    /// How long an HTTP client may take nothing of what is sent to it before its connection is closed.
+    pub const HTTP_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+    /// Bytes of the body of a pushed HTTP request.
+    pub const HTTP_MAX_BODY: usize = 8 << 20;
+    /// Bytes of the body of a pushed HTTP request after decompression.
+    pub const HTTP_MAX_DECOMPRESSED: usize = 64 << 20;
+    /// Bytes of an HTTP body that is refused which are still read, so that the client reads the answer.
+    pub const HTTP_DISCARD_BYTES: usize = 1 << 20;
+    /// Pushed HTTP requests that wait to be stored, per stream; more are answered with 503.
+    pub const HTTP_PUSH_QUEUE: usize = 64;
+    /// Bytes of pushed HTTP bodies that are being read or wait to be stored, per stream; more are answered
+    /// with 503.
+    pub const HTTP_PUSH_BYTES: usize = 64 << 20;
+    /// When an HTTP client that got 503 should come again.
+    pub const HTTP_RETRY_AFTER: Duration = Duration::from_secs(1);
+    /// How long a stop waits for HTTP clients to take the last of what they are sent.
+    pub const HTTP_STOP_WAIT: Duration = Duration::from_secs(1);
+    /// Records of a batch that a served stream shows.
+    pub const SERVE_ELEMENTS: usize = 1_000;
+    /// Bytes of JSON of a batch that a served stream shows.
+    pub const SERVE_BYTES: usize = 1 << 20;
+    /// Batches of a served stream that are kept for subscribers that come again.
+    pub const SERVE_HISTORY: usize = 16;
+    /// How often a subscriber to whom nothing happens gets a comment, so that the connection stays.
+    pub const SERVE_KEEP_ALIVE: Duration = Duration::from_secs(15);
     /// Threads of the runtime for receivers and sinks that are `async`.
     pub const IO_THREADS: usize = 1;
     /// Records (or about 16 kB) in the chunks that cross an erased boundary.
@@ -220,6 +255,8 @@ pub struct Conf {
     pub(crate) stop_gracefully_on_shutdown: bool,
     pub(crate) retained_batches: usize,
     pub(crate) hash_seed: Option<HashSeed>,
+    #[cfg(feature = "http")]
+    pub(crate) http_address: String,
     pub(crate) clock: Arc<dyn Clock>,
     /// Who set what, by key; what isn't here is at its default.
     origins: BTreeMap<&'static str, ConfOrigin>,
@@ -255,6 +292,8 @@ impl Conf {
             stop_gracefully_on_shutdown: defaults::STOP_GRACEFULLY_ON_SHUTDOWN,
             retained_batches: defaults::RETAINED_BATCHES,
             hash_seed: None,
+            #[cfg(feature = "http")]
+            http_address: defaults::HTTP_ADDRESS.into(),
             clock: Arc::new(SystemClock::new()),
             origins: BTreeMap::new(),
         };
@@ -476,6 +515,19 @@ impl Conf {
     #[must_use]
     pub fn hash_seed(mut self, seed: HashSeed) -> Conf {
         self.hash_seed = Some(seed);
+        self
+    }
+
+    /// Where [`DStream::serve`](crate::DStream::serve) serves, as `HOST:PORT`; port 0 takes a free one.
+    /// Default: `127.0.0.1:0`, this machine only; [`StreamingContext::http_address`] tells the port. For
+    /// one streaming context of several there is [`StreamingContext::serve_at`].
+    ///
+    /// [`StreamingContext::http_address`]: crate::StreamingContext::http_address
+    /// [`StreamingContext::serve_at`]: crate::StreamingContext::serve_at
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http_address(mut self, address: impl Into<String>) -> Conf {
+        self.http_address = address.into();
         self
     }
 

@@ -55,6 +55,8 @@ impl Driver {
 impl BatchGraph for Driver {
     fn begin(&self, zero: Time) -> Result<()> {
         self.graph.set_zero(zero);
+        #[cfg(feature = "http")]
+        self.graph.http.start(self.tracker.io(), self.graph.ctx.conf())?;
         let running = self.running();
         for (i, input) in running.inputs.iter().enumerate() {
             if let Err(e) = input.start(&self.graph) {
@@ -135,6 +137,8 @@ impl BatchGraph for Driver {
 
     fn stop_graph(&self) {
         self.running().inputs.iter().for_each(|i| i.stop());
+        #[cfg(feature = "http")]
+        self.graph.http.stop();
         // Nothing runs any more. What the closures hold goes (the context itself, if they stop it), and
         // received blocks that no batch will read.
         let graph = self.graph.id;

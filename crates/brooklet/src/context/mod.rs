@@ -1,6 +1,8 @@
 //! The two contexts: [`Context`] runs jobs, [`StreamingContext`] runs a stream of them.
 
 mod core;
+#[cfg(feature = "http")]
+mod http;
 mod life_cycle;
 mod shutdown;
 mod streaming;

@@ -498,6 +498,8 @@ impl StreamingContext {
     pub fn counters(&self) -> BTreeMap<String, u64> {
         let mut all: BTreeMap<String, u64> = self.0.graph.skipped().into_iter().collect();
         all.extend(self.0.graph.inputs().iter().flat_map(|i| i.counters()));
+        #[cfg(feature = "http")]
+        all.extend(self.0.graph.http.counters());
         if let Some(run) = &self.0.run {
             for info in run.tracker.infos() {
                 for (name, n) in

@@ -1,6 +1,7 @@
 //! The graph of one streaming context: operators in creation order, found by structural path.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -111,6 +112,10 @@ pub(crate) struct Graph {
     remember: Mutex<Option<Duration>>,
     /// Records that fallible operators left out, by operator.
     skipped: Mutex<Vec<(String, Accumulator<LongSum>)>>,
+    /// What only one operator may have, such as a folder, with who has it.
+    claims: Mutex<BTreeMap<String, Site>>,
+    #[cfg(feature = "http")]
+    pub(crate) http: crate::http::Hub,
 }
 
 impl Graph {
@@ -125,6 +130,9 @@ impl Graph {
             sealed: AtomicBool::new(false),
             remember: Mutex::default(),
             skipped: Mutex::default(),
+            claims: Mutex::default(),
+            #[cfg(feature = "http")]
+            http: crate::http::Hub::default(),
         });
         ctx.0.add_graph(id, &graph);
         graph
@@ -179,6 +187,19 @@ impl Graph {
         if let Some(e) = self.entries.get().iter_mut().find(|e| e.id == id) {
             e.name = Some(name.to_string());
         }
+    }
+
+    /// Takes `what` for the operator at `site`; `or_else` says what would happen if two had it.
+    ///
+    /// # Panics
+    /// When another operator has it: the program's mistake, reported at the call.
+    #[track_caller]
+    pub(crate) fn claim(&self, what: String, or_else: &str, site: Site) {
+        let other = self.claims.get().get(&what).copied();
+        if let Some(other) = other {
+            panic!("{site}: {what} is taken by {other}: {or_else}; choose another");
+        }
+        self.claims.get().insert(what, site);
     }
 
     /// A counter of records that an operator leaves out.

@@ -26,6 +26,8 @@ mod reduce;
 mod reduce_by_key;
 mod repartition;
 mod save;
+#[cfg(feature = "http")]
+mod serve;
 mod transform;
 mod try_map;
 mod union;
@@ -41,6 +43,7 @@ pub use map_values::WithKey;
 pub(crate) use node::{DynNode, Memo};
 pub use node::{ErasedNode, GraphRef, Node};
 pub use output::Output;
+pub use save::SaveOptions;
 pub use transform::IntoRdd;
 pub use try_map::DeadLetter;
 pub(crate) use union::union_of;

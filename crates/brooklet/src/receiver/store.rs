@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::control::Control;
 use super::counters::{HALF_LINES, LONG_LINES};
-use super::generator::{BlockGenerator, BlockSink};
-use super::pending::{Sealed, block_of};
+use super::generator::BlockGenerator;
+use super::pending::{Cut, Sealed, block_of};
 use super::supervisor::Supervisor;
 use super::text::{Cuts, HalfLines, TextDoor, after_lines};
 use crate::block::{Block, Decode};
@@ -21,6 +21,9 @@ use crate::{BoxError, Error, Wire, defaults};
 pub enum StoreError {
     /// The receiver is to stop: return from `run`. What was given isn't stored.
     Stopped,
+    /// The receiver's unprocessed data is at its limit. Only from calls that don't wait
+    /// ([`Store::try_store_block`]); nothing is stored, try again later.
+    NoRoom,
     /// The block couldn't be stored or reported. It isn't visible to the driver; try again, or return
     /// the error from `run` to be restarted.
     Failed(Error),
@@ -30,6 +33,9 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StoreError::Stopped => f.write_str("the receiver is stopping and takes no more data"),
+            StoreError::NoRoom => f.write_str(
+                "the receiver has as much unprocessed data as it may (receiver_max_unprocessed_bytes)",
+            ),
             StoreError::Failed(e) => write!(f, "a received block couldn't be stored: {e}"),
         }
     }
@@ -38,7 +44,7 @@ impl fmt::Display for StoreError {
 impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            StoreError::Stopped => None,
+            StoreError::Stopped | StoreError::NoRoom => None,
             StoreError::Failed(e) => Some(e),
         }
     }
@@ -49,7 +55,7 @@ impl std::error::Error for StoreError {
 /// | call | limit | when it returns |
 /// |---|---|---|
 /// | [`store`](Store::store), [`store_bytes`](Store::store_bytes) | rate limit, queue | the record is buffered, not yet stored |
-/// | [`store_block`](Store::store_block) | memory only | the block is stored and the driver knows it |
+/// | [`store_block`](Store::store_block), [`try_store_block`](Store::try_store_block) | memory only | the block is stored and the driver knows it |
 ///
 /// `Ok` means accepted: it will be part of a batch, unless the context is stopped without grace. All
 /// calls may block; they return [`StoreError::Stopped`] when the receiver is to stop.
@@ -84,7 +90,20 @@ impl<T: Wire> Store<T> {
     /// # Errors
     /// [`StoreError`] when it isn't stored; none of the records is accepted.
     pub fn store_block(&mut self, items: impl IntoIterator<Item = T>) -> Result<(), StoreError> {
-        self.push(items.into_iter().collect(), None)
+        self.push(items.into_iter().collect(), None, true)
+    }
+
+    /// [`Store::store_block`] for receivers whose source can be told to come again: where that waits, this
+    /// returns.
+    ///
+    /// # Errors
+    /// [`StoreError::NoRoom`] while the receiver's unprocessed data is at its limit, else as
+    /// [`Store::store_block`]; none of the records is accepted.
+    pub fn try_store_block(
+        &mut self,
+        items: impl IntoIterator<Item = T>,
+    ) -> Result<(), StoreError> {
+        self.push(items.into_iter().collect(), None, false)
     }
 
     /// Like [`Store::store_block`], with bytes that go with the block's description to the driver (such
@@ -97,7 +116,7 @@ impl<T: Wire> Store<T> {
         items: impl IntoIterator<Item = T>,
         metadata: impl Into<Vec<u8>>,
     ) -> Result<(), StoreError> {
-        self.push(items.into_iter().collect(), Some(metadata.into()))
+        self.push(items.into_iter().collect(), Some(metadata.into()), true)
     }
 
     /// Stores all of `items`, one by one as far as limit and blocks are concerned, and empties it. Cheaper
@@ -120,7 +139,7 @@ impl<T: Wire> Store<T> {
         self.supervisor.push(self.supervisor.next_seq(), &sealed)
     }
 
-    fn push(&self, items: Vec<T>, metadata: Option<Vec<u8>>) -> Result<(), StoreError> {
+    fn push(&self, items: Vec<T>, metadata: Option<Vec<u8>>, wait: bool) -> Result<(), StoreError> {
         if self.control().is_stopping() {
             return Err(StoreError::Stopped);
         }
@@ -129,7 +148,7 @@ impl<T: Wire> Store<T> {
         }
         let (block, decode) = block_of(items);
         let sealed = Sealed { block, decode, time: self.generator.block_time(), metadata };
-        self.supervisor.push(self.supervisor.next_seq(), &sealed)
+        self.supervisor.push_now(&sealed, wait)
     }
 
     /// Reports an error; the receiver goes on. Listeners and the receiver's info show it.
@@ -287,6 +306,34 @@ impl Store<Str> {
         buffer.clear();
         self.door.buffer = buffer;
         stored
+    }
+
+    /// Stores the lines of `text` as one block, now, as [`Store::try_store_block`] does; a last line needs
+    /// no end. Returns how many lines they are.
+    ///
+    /// # Errors
+    /// As [`Store::try_store_block`].
+    pub fn try_store_text(&mut self, text: &[u8]) -> Result<u64, StoreError> {
+        if self.control().is_stopping() {
+            return Err(StoreError::Stopped);
+        }
+        let mut whole = Vec::with_capacity(text.len() + 1 + crate::text::TextBlock::PAD);
+        let mut lines = 0;
+        let mut add = |piece: &[u8], n: usize| -> Result<(), StoreError> {
+            whole.extend_from_slice(piece);
+            lines += n;
+            Ok(())
+        };
+        let mut door = TextDoor::new(self.supervisor.max_line_bytes());
+        let cuts = door.push(text, &mut add)?;
+        door.end(&mut add)?;
+        self.supervisor.counters().add(LONG_LINES, cuts.long_lines);
+        if lines > 0 {
+            let time = self.generator.block_time();
+            let sealed = Cut::<Str>::Text(whole, lines).seal(time, self.supervisor.counters());
+            self.supervisor.push_now(&sealed, false)?;
+        }
+        Ok(lines as u64)
     }
 
     /// The connection ended: a half line becomes a line of its own (or is dropped, see

@@ -47,6 +47,8 @@ pub(crate) struct Supervisor {
     counters: Arc<Counters>,
     info: Mutex<ReceiverInfo>,
     next_seq: AtomicU64,
+    /// A number whose block found no room.
+    spare_seq: Mutex<Option<u64>>,
     finished: Mutex<bool>,
     on_finish: Condvar,
 }
@@ -87,6 +89,7 @@ impl Supervisor {
                 last_error_time: None,
             }),
             next_seq: AtomicU64::new(first_seq),
+            spare_seq: Mutex::default(),
             finished: Mutex::new(false),
             on_finish: Condvar::new(),
             clock,
@@ -233,8 +236,8 @@ impl Supervisor {
         }
     }
 
-    /// Stores the block, waiting while the receiver's unprocessed data is at its limit.
-    fn store_block(&self, id: BlockId, sealed: &Sealed) -> Result<(), StoreError> {
+    /// Stores the block; while the receiver's unprocessed data is at its limit it waits, or gives up.
+    fn store_block(&self, id: BlockId, sealed: &Sealed, wait: bool) -> Result<(), StoreError> {
         let store = &*self.setup.store;
         let quota = Quota {
             memory: self.setup.conf.receiver_max_unprocessed_bytes,
@@ -246,6 +249,7 @@ impl Supervisor {
             let block = Arc::clone(&sealed.block);
             match store.put_within(id, block, sealed.decode, self.level, quota) {
                 Ok(_) => break Ok(()),
+                Err(BlockError::NoRoom { .. }) if !wait => break Err(StoreError::NoRoom),
                 Err(BlockError::NoRoom { .. }) => {
                     if blocked_since.is_none() {
                         blocked_since = Some(self.clock.now());
@@ -267,15 +271,23 @@ impl Supervisor {
     }
 }
 
-impl BlockSink for Supervisor {
-    fn next_seq(&self) -> u64 {
-        self.next_seq.fetch_add(1, Ordering::Relaxed)
+impl Supervisor {
+    /// Stores a block and tells the driver; without `wait`, [`StoreError::NoRoom`] says that there is none.
+    pub(super) fn push_now(&self, sealed: &Sealed, wait: bool) -> Result<(), StoreError> {
+        // The tracker remembers gaps between the numbers: a block that isn't stored must not leave one.
+        let spare = self.spare_seq.get().take();
+        let seq = spare.unwrap_or_else(|| self.next_seq());
+        let pushed = self.push_block(seq, sealed, wait);
+        if matches!(pushed, Err(StoreError::NoRoom)) {
+            *self.spare_seq.get() = Some(seq);
+        }
+        pushed
     }
 
-    fn push(&self, seq: u64, sealed: &Sealed) -> Result<(), StoreError> {
+    fn push_block(&self, seq: u64, sealed: &Sealed, wait: bool) -> Result<(), StoreError> {
         let stream = self.stream();
         let id = BlockId::Received { stream, seq };
-        self.store_block(id, sealed)?;
+        self.store_block(id, sealed, wait)?;
         let info = ReceivedBlockInfo {
             stream,
             seq,
@@ -293,6 +305,16 @@ impl BlockSink for Supervisor {
         self.counters.add(counters::RECORDS, records);
         self.counters.add(counters::BYTES, bytes);
         Ok(())
+    }
+}
+
+impl BlockSink for Supervisor {
+    fn next_seq(&self) -> u64 {
+        self.next_seq.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn push(&self, seq: u64, sealed: &Sealed) -> Result<(), StoreError> {
+        self.push_block(seq, sealed, true)
     }
 
     fn push_failed(&self, error: &StoreError) {

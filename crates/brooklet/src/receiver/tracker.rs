@@ -110,6 +110,12 @@ impl ReceiverTracker {
         Ok(())
     }
 
+    /// The runtime for I/O.
+    #[cfg(feature = "http")]
+    pub(crate) fn io(&self) -> &IoRuntime {
+        &self.io
+    }
+
     /// Starts every receiver that was added, each on a thread of its own.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod logs;
+mod dashboard;
 mod peer;
 mod programs;
 

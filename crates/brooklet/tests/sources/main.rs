@@ -5,6 +5,7 @@ mod clocks;
 mod configuration;
 mod conformance;
 mod files;
+mod http;
 mod input;
 mod listener;
 mod logs;

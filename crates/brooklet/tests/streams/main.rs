@@ -9,7 +9,9 @@ mod failures;
 mod life_cycle;
 mod lineage;
 mod review;
+mod save;
 mod seams;
+mod serve;
 
 use std::time::Duration;
 

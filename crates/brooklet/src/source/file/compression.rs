@@ -71,7 +71,6 @@ fn by_magic(head: &[u8]) -> Option<Codec> {
 }
 
 /// Reads what is compressed in `bytes`.
-#[cfg(feature = "compression")]
 pub(super) fn decompress<'a>(
     codec: Codec,
     bytes: impl Read + 'a,
@@ -83,16 +82,6 @@ pub(super) fn decompress<'a>(
     })
 }
 
-/// Says that this build can't.
-#[cfg(not(feature = "compression"))]
-pub(super) fn decompress<'a>(codec: Codec, _: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
-    Err(io::Error::other(format!(
-        "it is compressed ({codec:?}), and this program is built without brooklet's feature \
-         `compression`: add it, or read the bytes as they are with `Compression::None`"
-    )))
-}
-
-#[cfg(feature = "compression")]
 mod zstd {
     use std::io::{self, BufReader, Read};
 

@@ -282,7 +282,6 @@ fn content_above_the_limit_is_no_record() {
     assert_eq!(got, [(Str::from("a"), b"12345".to_vec())]);
 }
 
-#[cfg(feature = "compression")]
 mod compressed {
     use std::io::Write;
 
