@@ -1,7 +1,9 @@
 //! The two contexts: [`Context`] runs jobs, [`StreamingContext`] runs a stream of them.
 
 mod core;
+mod files;
 mod life_cycle;
+mod range;
 mod streaming;
 
 pub use self::core::Context;
