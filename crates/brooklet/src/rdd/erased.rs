@@ -25,9 +25,13 @@ pub trait DynPipe<T>: Send + Sync {
     /// See [`Pipe::unpersist`].
     fn dyn_unpersist(&self) -> bool;
     /// See [`Pipe::about`].
-    fn dyn_about(&self) -> About;
+    fn dyn_about(&self) -> About {
+        About::default()
+    }
     /// See [`Pipe::lineage`].
-    fn dyn_lineage(&self, out: &mut Lineage);
+    fn dyn_lineage(&self, out: &mut Lineage) {
+        out.step(&"input", self.dyn_partitions());
+    }
     /// See [`Pipe::captures`].
     fn dyn_captures(&self, out: &mut Vec<Captured>);
     /// Whether this is the RDD that a `foreach_rdd` closure gets: every process of the program can make

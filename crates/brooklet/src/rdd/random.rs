@@ -1,7 +1,8 @@
 //! Random numbers that are the same at every attempt: from a seed and a partition.
 
 /// SplitMix64: one word of state, every 64-bit number once in its period.
-pub(crate) struct Random(u64);
+#[derive(Debug)]
+pub struct Random(u64);
 
 fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -44,8 +44,8 @@ impl<K: Key, V: Clone + 'static> Scan<(K, V)> for DrawByKey<K> {
 }
 
 /// How many pairs of a key a partition has, and how many of them are to be drawn.
-#[derive(Clone, Copy, Default)]
-struct Quota {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quota {
     left: u64,
     wanted: u64,
 }
