@@ -40,7 +40,10 @@ pub use engine::{Accumulate, Accumulator, Broadcast, DoubleSum, LongSum, Site, T
 pub use error::{BoxError, Error, Result};
 #[cfg(feature = "http")]
 pub use http::{HttpOptions, Publisher, ServeOptions};
-pub use rdd::{Erased, OnError, Outcome, PartitionIter, Partitioner, Partitions, Pipe, Rdd};
+pub use rdd::{
+    Erased, FutureAction, OnError, Outcome, PartitionIter, Partitioner, PartitionerOf, Partitions,
+    Pipe, Rdd, StatCounter,
+};
 pub use receiver::{AsyncReceiver, Receiver, Store};
 pub use scheduler::{
     BatchInfo, ListenerId, OutputOperationInfo, ReceiverInfo, StatsReportListener, StreamInputInfo,

@@ -220,7 +220,7 @@ impl Context {
         );
     }
 
-    fn plain<T: Data>(&self, pipe: Erased<T>) -> Rdd<T> {
+    pub(super) fn plain<T: Data>(&self, pipe: Erased<T>) -> Rdd<T> {
         let id = self.0.next_rdd.fetch_add(1, Relaxed);
         let op = OpId { graph: 0, id };
         let origin = Origin::new(op, Time::ZERO, crate::rdd::Travel::Plain);

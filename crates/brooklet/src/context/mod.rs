@@ -5,6 +5,8 @@ mod core;
 mod http;
 mod life_cycle;
 mod shutdown;
+mod files;
+mod range;
 mod streaming;
 
 pub use self::core::Context;

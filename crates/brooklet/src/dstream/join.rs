@@ -30,7 +30,7 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
     {
         self.same_context(other, "join");
         let site = Site::here("join");
-        let two = TransformTwo::lineage_only(self, other, site, move |a, b, _| Ok(a.join(&b)));
+        let two = TransformTwo::lineage_only(self, other, site, move |a, b, _| Ok(a.join_into(&b, a.context().default_parallelism())));
         both(self, other, site, two)
     }
 
@@ -57,7 +57,7 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
     {
         self.same_context(other, "cogroup");
         let site = Site::here("cogroup");
-        let two = TransformTwo::lineage_only(self, other, site, move |a, b, _| Ok(a.cogroup(&b)));
+        let two = TransformTwo::lineage_only(self, other, site, move |a, b, _| Ok(a.cogroup_into(&b, a.context().default_parallelism())));
         both(self, other, site, two)
     }
 
@@ -86,7 +86,7 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
         self.same_context(other, "left_outer_join");
         let site = Site::here("left_outer_join");
         let two =
-            TransformTwo::lineage_only(self, other, site, |a, b, _| Ok(a.left_outer_join(&b)));
+            TransformTwo::lineage_only(self, other, site, |a, b, _| Ok(a.left_outer_join_into(&b, a.context().default_parallelism())));
         both(self, other, site, two)
     }
 
@@ -115,7 +115,7 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
         self.same_context(other, "right_outer_join");
         let site = Site::here("right_outer_join");
         let two =
-            TransformTwo::lineage_only(self, other, site, |a, b, _| Ok(a.right_outer_join(&b)));
+            TransformTwo::lineage_only(self, other, site, |a, b, _| Ok(a.right_outer_join_into(&b, a.context().default_parallelism())));
         both(self, other, site, two)
     }
 
@@ -143,7 +143,7 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
         self.same_context(other, "full_outer_join");
         let site = Site::here("full_outer_join");
         let two =
-            TransformTwo::lineage_only(self, other, site, |a, b, _| Ok(a.full_outer_join(&b)));
+            TransformTwo::lineage_only(self, other, site, |a, b, _| Ok(a.full_outer_join_into(&b, a.context().default_parallelism())));
         both(self, other, site, two)
     }
 }

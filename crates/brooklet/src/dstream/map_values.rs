@@ -59,6 +59,12 @@ pub struct WithKey<K, I> {
     values: I,
 }
 
+impl<K, I> WithKey<K, I> {
+    pub(crate) fn new(key: K, values: I) -> Self {
+        WithKey { key, values }
+    }
+}
+
 impl<K: Clone, I: Iterator> Iterator for WithKey<K, I> {
     type Item = (K, I::Item);
     fn next(&mut self) -> Option<Self::Item> {

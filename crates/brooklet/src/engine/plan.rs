@@ -40,6 +40,7 @@ pub(crate) fn run_job(
             replays: Vec::new(),
         };
         if engine.remote() {
+            known_elsewhere(&spec)?;
             ctx.complete_for_remote(&mut spec)?;
         }
         attempt += 1;
@@ -72,6 +73,19 @@ pub(crate) fn run_job(
     };
     ctx.job_done(&key);
     out
+}
+
+/// Other processes build streaming graphs again, and find nothing of RDDs that belong to none.
+fn known_elsewhere(spec: &JobSpec) -> Result<()> {
+    if spec.stages.iter().all(|s| s.key.op.graph != 0) {
+        return Ok(());
+    }
+    Err(Error::NotShippable(
+        "this job has a stage of an RDD that belongs to no stream (made by `parallelize`, `text_file` \
+         or another method of the context), which the processes that run tasks can't make: put its \
+         shuffles and actions behind a stream's RDD (`transform`), or broadcast its records"
+            .into(),
+    ))
 }
 
 /// The stages that running jobs make. Two jobs of a batch that share a shuffle run it once: the second one

@@ -28,6 +28,8 @@ pub trait TaskBody: Send + Sync {
     /// # Errors
     /// Whatever ends the attempt; nothing it has put is visible then.
     fn run(&self, cx: &TaskCx<'_>) -> Result<(), TaskError>;
+    /// Adds what the stage computes to a lineage's text.
+    fn lineage(&self, _: &mut crate::rdd::Lineage) {}
     /// Records that its tasks will read from inputs, if known; small stages aren't worth a second
     /// thread.
     fn input_records(&self) -> usize {

@@ -104,11 +104,24 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     where
         A: Fn(&P, &TaskCx<'_>) -> Result<R, TaskError> + Send + Sync + 'static,
     {
+        self.run_numbered(self.origin.next_action(), site, which, act)
+    }
+
+    /// [`Rdd::run_action`] with a number that was taken before.
+    pub(crate) fn run_numbered<R: Wire, A>(
+        &self,
+        sub: u32,
+        site: Site,
+        which: impl FnOnce(u32) -> std::ops::Range<u32>,
+        act: A,
+    ) -> Result<Vec<R>>
+    where
+        A: Fn(&P, &TaskCx<'_>) -> Result<R, TaskError> + Send + Sync + 'static,
+    {
         if in_task() {
             return Err(Error::ActionInTask { site });
         }
         let (inner, origin) = (&self.ctx.0, &*self.origin);
-        let sub = origin.next_action();
         let replayed = origin.travel == Travel::Replayed;
         if replayed && let Some(v) = inner.replayed(origin.op, origin.time, sub) {
             return Ok(v.take::<Vec<R>>()?);

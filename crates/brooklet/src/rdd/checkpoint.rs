@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::pipe::{Pipe, pushed};
-use super::{Erased, Partitions, Rdd};
+use super::{About, Erased, Partitions, Rdd};
 use crate::block::{read_file, write_file};
 use crate::data::{Data, Wire};
 use crate::engine::{Site, TaskError};
@@ -84,9 +84,11 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
             return Err(e);
         }
         fs::File::open(&*dir).and_then(|d| d.sync_all()).map_err(failed)?;
+        let about = About { checkpoint: Some(dir.clone()), ..self.pipe.about().of_the_same_keys() };
         let pipe = Partitions::try_from_fn(self.num_partitions(), move |part| {
             Ok(read_part::<T>(&part_file(&dir, part))?.into_iter().map(Ok))
         });
-        Ok(Rdd::new(&self.ctx, Arc::new(Erased::new(Arc::new(pipe))), self.origin.clone()))
+        let pipe = Erased::new(Arc::new(pipe));
+        Ok(Rdd::new(&self.ctx, Arc::new(pipe), self.origin.clone()).told(about))
     }
 }

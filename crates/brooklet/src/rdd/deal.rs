@@ -31,6 +31,9 @@ impl<P: Pipe<Out: Wire>> TaskBody for DealOut<P> {
     fn input_records(&self) -> usize {
         self.parent.input_records()
     }
+    fn lineage(&self, out: &mut super::Lineage) {
+        self.parent.lineage(out);
+    }
     fn run(&self, cx: &TaskCx<'_>) -> Result<(), TaskError> {
         let mut to: Vec<Vec<P::Out>> = (0..self.parts).map(|_| Vec::new()).collect();
         let first = cx.partition() % self.parts;
@@ -88,6 +91,10 @@ impl<T: Wire> Pipe for Repartitioned<T> {
     }
     fn input_records(&self) -> usize {
         0 // read from the stage's output, whose size is known
+    }
+    fn lineage(&self, out: &mut super::Lineage) {
+        out.step(&self.site, self.parts);
+        out.stage(&*self.map);
     }
     fn captures(&self, out: &mut Vec<Captured>) {
         out.push(Captured { site: self.site, why: Unshippable::Stage });

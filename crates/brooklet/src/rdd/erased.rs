@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::pipe::{Captured, Flow, Pipe, Unshippable, chunk_len};
+use super::{About, Lineage};
 use crate::engine::{Site, TaskBody, TaskCx, TaskError};
 
 /// The object-safe face of a [`Pipe`].
@@ -23,6 +24,14 @@ pub trait DynPipe<T>: Send + Sync {
     fn dyn_input_records(&self) -> usize;
     /// See [`Pipe::unpersist`].
     fn dyn_unpersist(&self) -> bool;
+    /// See [`Pipe::about`].
+    fn dyn_about(&self) -> About {
+        About::default()
+    }
+    /// See [`Pipe::lineage`].
+    fn dyn_lineage(&self, out: &mut Lineage) {
+        out.step(&"input", self.dyn_partitions());
+    }
     /// See [`Pipe::captures`].
     fn dyn_captures(&self, out: &mut Vec<Captured>);
     /// Whether this is the RDD that a `foreach_rdd` closure gets: every process of the program can make
@@ -58,6 +67,12 @@ impl<P: Pipe> DynPipe<P::Out> for P {
     }
     fn dyn_unpersist(&self) -> bool {
         self.unpersist()
+    }
+    fn dyn_about(&self) -> About {
+        self.about()
+    }
+    fn dyn_lineage(&self, out: &mut Lineage) {
+        self.lineage(out);
     }
     fn dyn_captures(&self, out: &mut Vec<Captured>) {
         self.captures(out);
@@ -104,6 +119,12 @@ impl<T: 'static> DynPipe<T> for Base<T> {
     }
     fn dyn_unpersist(&self) -> bool {
         self.0.0.dyn_unpersist()
+    }
+    fn dyn_about(&self) -> About {
+        self.0.0.dyn_about()
+    }
+    fn dyn_lineage(&self, out: &mut Lineage) {
+        self.0.0.dyn_lineage(out);
     }
     fn dyn_captures(&self, _: &mut Vec<Captured>) {}
     fn is_base(&self) -> bool {
@@ -159,6 +180,12 @@ impl<T: 'static> Pipe for Erased<T> {
     }
     fn unpersist(&self) -> bool {
         self.0.dyn_unpersist()
+    }
+    fn about(&self) -> About {
+        self.0.dyn_about()
+    }
+    fn lineage(&self, out: &mut Lineage) {
+        self.0.dyn_lineage(out);
     }
     fn captures(&self, out: &mut Vec<Captured>) {
         if !self.0.is_base() {

@@ -13,6 +13,9 @@ narrow_pipe! {
 impl<P: Pipe, F: Fn(&P::Out) -> bool + Send + Sync + 'static> Pipe for FilterPipe<P, F> {
     type Out = P::Out;
     forward!();
+    fn about(&self) -> super::About {
+        self.parent.about().of_the_same_keys()
+    }
     #[inline]
     fn fold<A>(
         &self,

@@ -33,6 +33,9 @@ impl<P: Pipe, R: Wire> TaskBody for GatherStage<P, R> {
     fn input_records(&self) -> usize {
         self.parent.input_records()
     }
+    fn lineage(&self, out: &mut super::Lineage) {
+        self.parent.lineage(out);
+    }
     fn run(&self, cx: &TaskCx<'_>) -> Result<(), TaskError> {
         let v = (self.act)(&self.parent, cx, cx.partition())?;
         let n = v.len();
@@ -92,6 +95,10 @@ impl<R: Wire> Pipe for Gathered<R> {
     }
     fn input_records(&self) -> usize {
         0 // read from the stage's output, whose size is known
+    }
+    fn lineage(&self, out: &mut super::Lineage) {
+        out.step(&self.site, 1);
+        out.stage(&*self.map);
     }
     fn captures(&self, out: &mut Vec<Captured>) {
         out.push(Captured { site: self.site, why: Unshippable::Stage });

@@ -8,7 +8,7 @@ use super::combine::Entry;
 use super::kept::{Kept, Memory};
 use super::partitioner::{Partitioning, carried_hash};
 use super::pipe::{Captured, Flow, Pipe, Unshippable, fold_slice, slice_source, try_slice};
-use super::{Erased, Rdd};
+use super::{About, Erased, Lineage, Origin, Partitioner, Rdd};
 use crate::context::Inner;
 use crate::data::{Data, Key, Wire};
 use crate::engine::{Role, Site, StageKey, TaskBody, TaskCx, TaskError};
@@ -37,6 +37,9 @@ impl<K: Key, V: Wire, P: Pipe<Out = (K, V)>> TaskBody for DealStage<K, V, P> {
     fn input_records(&self) -> usize {
         self.parent.input_records()
     }
+    fn lineage(&self, out: &mut Lineage) {
+        self.parent.lineage(out);
+    }
     fn run(&self, cx: &TaskCx<'_>) -> Result<(), TaskError> {
         let (seed, home) = (cx.seed(), &self.memory.entries);
         let parts = self.partitioning.partitions();
@@ -63,11 +66,18 @@ impl<K, V, P> Drop for DealStage<K, V, P> {
     }
 }
 
+/// Where the records of a side come from.
+enum Place<K, V> {
+    /// A stage has dealt them out.
+    Stage { map: Arc<dyn TaskBody>, maps: usize },
+    /// They lie in the partitions already, and are read there.
+    There(Erased<(K, V)>),
+}
+
 /// One dealt-out side of a grouping.
 pub(crate) struct Dealt<K, V> {
-    map: Arc<dyn TaskBody>,
-    maps: usize,
-    t: std::marker::PhantomData<fn() -> (K, V)>,
+    place: Place<K, V>,
+    partitioning: Partitioning<K>,
 }
 
 impl<K: Key, V: Wire> Dealt<K, V> {
@@ -90,11 +100,47 @@ impl<K: Key, V: Wire> Dealt<K, V> {
             site,
         });
         ctx.add_body(&map);
-        Dealt { map, maps, t: std::marker::PhantomData }
+        Dealt { place: Place::Stage { map, maps }, partitioning: partitioning.clone() }
     }
 
-    pub(crate) fn body(&self) -> &Arc<dyn TaskBody> {
-        &self.map
+    /// A side whose records the same partitioning has placed before.
+    pub(crate) fn there(parent: Erased<(K, V)>, partitioning: &Partitioning<K>) -> Self {
+        Dealt { place: Place::There(parent), partitioning: partitioning.clone() }
+    }
+
+    /// The stage that deals the records out, if one has to.
+    pub(crate) fn key(&self) -> Option<StageKey> {
+        match &self.place {
+            Place::Stage { map, .. } => Some(map.key()),
+            Place::There(_) => None,
+        }
+    }
+
+    /// The stages that the side reads.
+    pub(crate) fn wide(&self, out: &mut Vec<Arc<dyn TaskBody>>) {
+        match &self.place {
+            Place::Stage { map, .. } => out.push(map.clone()),
+            Place::There(parent) => parent.wide(out),
+        }
+    }
+
+    /// Records to be read otherwise than from the stage's output, whose size is known.
+    pub(crate) fn input_records(&self) -> usize {
+        match &self.place {
+            Place::Stage { .. } => 0,
+            Place::There(parent) => parent.input_records(),
+        }
+    }
+
+    pub(crate) fn about(&self) -> About {
+        self.partitioning.about()
+    }
+
+    pub(crate) fn lineage(&self, out: &mut Lineage) {
+        match &self.place {
+            Place::Stage { map, .. } => out.stage(&**map),
+            Place::There(parent) => parent.lineage(out),
+        }
     }
 
     /// Every record of a reduce partition, in map-partition order.
@@ -104,13 +150,45 @@ impl<K: Key, V: Wire> Dealt<K, V> {
         part: usize,
         mut f: impl FnMut(&Entry<K, V>),
     ) -> Result<(), TaskError> {
-        for b in cx.store().column(&self.map.key(), self.maps, part)? {
+        let (map, maps) = match &self.place {
+            Place::Stage { map, maps } => (map, *maps),
+            Place::There(parent) => {
+                let seed = cx.seed();
+                return parent.fold(cx, part, (), |(), (key, val)| {
+                    let hash = carried_hash(seed, &key);
+                    f(&Entry { key, val, hash });
+                });
+            }
+        };
+        for b in cx.store().column(&map.key(), maps, part)? {
             for chunk in b.get::<Kept<Entry<K, V>>>()?.v.chunks(1024) {
                 chunk.iter().for_each(&mut f);
                 cx.check()?;
             }
         }
         Ok(())
+    }
+}
+
+/// The merged reduce side that a task of this process has made already.
+pub(crate) fn merged<T: Send + Sync + 'static>(
+    cx: &TaskCx<'_>,
+    key: Option<StageKey>,
+    part: usize,
+) -> Result<Option<Arc<T>>, TaskError> {
+    let Some(m) = key.and_then(|k| cx.store().merged(&k, part as u32)) else { return Ok(None) };
+    m.downcast().map(Some).map_err(|_| TaskError::Bug("a merged side has changed".into()))
+}
+
+/// Keeps a merged reduce side for other readers; one that no stage was needed for is its readers' own.
+pub(crate) fn keep_merged<T: Send + Sync + 'static>(
+    cx: &TaskCx<'_>,
+    key: Option<StageKey>,
+    part: usize,
+    v: &Arc<T>,
+) {
+    if let Some(key) = key {
+        cx.store().keep_merged(key, part as u32, v.clone());
     }
 }
 
@@ -130,9 +208,9 @@ impl<K: Key, V: Wire> Grouped<K, V> {
     }
 
     fn read(&self, cx: &TaskCx<'_>, part: usize) -> Result<Arc<Groups<K, V>>, TaskError> {
-        let key = self.dealt.map.key();
-        if let Some(m) = cx.store().merged(&key, part as u32) {
-            return m.downcast().map_err(|_| TaskError::Bug("a merged side has changed".into()));
+        let key = self.dealt.key();
+        if let Some(m) = merged(cx, key, part)? {
+            return Ok(m);
         }
         let mut table = super::combine::Table::<K, Vec<V>>::with_capacity(0);
         self.dealt.each(cx, part, |e| {
@@ -141,7 +219,7 @@ impl<K: Key, V: Wire> Grouped<K, V> {
             });
         })?;
         let groups = Arc::new(table.into_entries());
-        cx.store().keep_merged(key, part as u32, groups.clone());
+        keep_merged(cx, key, part, &groups);
         Ok(groups)
     }
 }
@@ -152,10 +230,17 @@ impl<K: Key, V: Wire> Pipe for Grouped<K, V> {
         self.parts
     }
     fn wide(&self, out: &mut Vec<Arc<dyn TaskBody>>) {
-        out.push(self.dealt.map.clone());
+        self.dealt.wide(out);
     }
     fn input_records(&self) -> usize {
-        0 // read from the stage's output, whose size is known
+        self.dealt.input_records()
+    }
+    fn about(&self) -> About {
+        self.dealt.about()
+    }
+    fn lineage(&self, out: &mut Lineage) {
+        out.step(&self.site, self.parts);
+        self.dealt.lineage(out);
     }
     fn captures(&self, out: &mut Vec<Captured>) {
         out.push(Captured { site: self.site, why: Unshippable::Stage });
@@ -191,10 +276,17 @@ impl<K: Key, V: Wire> Pipe for Partitioned<K, V> {
         self.parts
     }
     fn wide(&self, out: &mut Vec<Arc<dyn TaskBody>>) {
-        out.push(self.dealt.map.clone());
+        self.dealt.wide(out);
     }
     fn input_records(&self) -> usize {
-        0 // read from the stage's output, whose size is known
+        self.dealt.input_records()
+    }
+    fn about(&self) -> About {
+        self.dealt.about()
+    }
+    fn lineage(&self, out: &mut Lineage) {
+        out.step(&self.site, self.parts);
+        self.dealt.lineage(out);
     }
     fn captures(&self, out: &mut Vec<Captured>) {
         out.push(Captured { site: self.site, why: Unshippable::Stage });
@@ -206,8 +298,12 @@ impl<K: Key, V: Wire> Pipe for Partitioned<K, V> {
         init: A,
         mut f: impl FnMut(A, (K, V)) -> A,
     ) -> Result<A, TaskError> {
+        let (map, maps) = match &self.dealt.place {
+            Place::Stage { map, maps } => (map, *maps),
+            Place::There(parent) => return parent.fold(cx, part, init, f),
+        };
         let mut acc = init;
-        for b in cx.store().column(&self.dealt.map.key(), self.dealt.maps, part)? {
+        for b in cx.store().column(&map.key(), maps, part)? {
             let block = b.get::<Kept<Entry<K, V>>>()?;
             let pair = |e: &Entry<K, V>| (e.key.clone(), e.val.clone());
             acc = fold_slice(cx, &block.v, acc, pair, &mut f)?;
@@ -220,7 +316,11 @@ impl<K: Key, V: Wire> Pipe for Partitioned<K, V> {
         part: usize,
         mut f: impl FnMut((K, V)) -> Flow,
     ) -> Result<Flow, TaskError> {
-        for b in cx.store().column(&self.dealt.map.key(), self.dealt.maps, part)? {
+        let (map, maps) = match &self.dealt.place {
+            Place::Stage { map, maps } => (map, *maps),
+            Place::There(parent) => return parent.try_each(cx, part, f),
+        };
+        for b in cx.store().column(&map.key(), maps, part)? {
             let block = b.get::<Kept<Entry<K, V>>>()?;
             let pair = |e: &Entry<K, V>| (e.key.clone(), e.val.clone());
             if try_slice(cx, &block.v, pair, &mut f)?.is_break() {
@@ -248,12 +348,64 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         K: Key,
         V: Wire,
     {
-        let (site, parts) = (Site::here("group_by_key"), self.ctx.default_parallelism());
-        let key = self.origin.next_stage(Role::Map);
-        let partitioning = Partitioning::Hash(parts);
-        let dealt =
-            Dealt::new(&self.ctx.0, key, self.pipe.clone(), &Arc::default(), &partitioning, site);
-        let grouped = Grouped::new(dealt, parts, site);
+        self.group_by_key_at(self.by_default(), Site::here("group_by_key"))
+    }
+
+    /// [`Rdd::group_by_key`] into `partitions` partitions (at least 1).
+    #[track_caller]
+    pub fn group_by_key_into(&self, partitions: usize) -> Rdd<(K, Vec<V>)>
+    where
+        K: Key,
+        V: Wire,
+    {
+        self.group_by_key_at(Partitioning::hash(partitions), Site::here("group_by_key"))
+    }
+
+    /// [`Rdd::group_by_key`] with the user's own partitioning of keys.
+    ///
+    /// # Panics
+    /// For a partitioner without partitions.
+    #[track_caller]
+    pub fn group_by_key_with(&self, partitioner: impl Partitioner<K>) -> Rdd<(K, Vec<V>)>
+    where
+        K: Key,
+        V: Wire,
+    {
+        let site = Site::here("group_by_key");
+        self.group_by_key_at(Partitioning::user(partitioner, site), site)
+    }
+
+    pub(crate) fn group_by_key_at(
+        &self,
+        partitioning: Partitioning<K>,
+        site: Site,
+    ) -> Rdd<(K, Vec<V>)>
+    where
+        K: Key,
+        V: Wire,
+    {
+        let parts = partitioning.partitions();
+        let grouped = Grouped::new(self.dealt(&self.origin, &partitioning, site), parts, site);
         Rdd::new(&self.ctx, Arc::new(Erased::new(Arc::new(grouped))), self.origin.clone())
+    }
+
+    /// The pairs in the partitions that `partitioning` names, moved there if they aren't yet. The stage
+    /// belongs to `origin`.
+    pub(crate) fn dealt(
+        &self,
+        origin: &Origin,
+        partitioning: &Partitioning<K>,
+        site: Site,
+    ) -> Dealt<K, V>
+    where
+        K: Key,
+        V: Wire,
+    {
+        if self.lies_in(partitioning) {
+            return Dealt::there(self.erased(), partitioning);
+        }
+        let key = origin.next_stage(Role::Map);
+        let memory = Arc::default();
+        Dealt::new(&self.ctx.0, key, self.pipe.clone(), &memory, partitioning, site)
     }
 }

@@ -4,16 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::combine::Entry;
-use super::group::Dealt;
-use super::kept::Memory;
+use super::flat_map::FlatMapPipe;
+use super::group::{Dealt, keep_merged, merged};
 use super::partitioner::Partitioning;
 use super::pipe::{Captured, Pipe, Unshippable, slice_source};
-use super::{Erased, Rdd};
+use super::{About, Erased, Lineage, Rdd};
 use crate::data::{Data, Key, Wire};
-use crate::engine::{Role, Site, TaskBody, TaskCx, TaskError};
+use crate::engine::{Site, TaskBody, TaskCx, TaskError};
 
 /// Both sides' values of a key.
-type Both<V, W> = (Vec<V>, Vec<W>);
+pub(crate) type Both<V, W> = (Vec<V>, Vec<W>);
 
 struct Cogrouped<K, V, W> {
     left: Dealt<K, V>,
@@ -28,9 +28,9 @@ impl<K: Key, V: Wire, W: Wire> Cogrouped<K, V, W> {
         cx: &TaskCx<'_>,
         part: usize,
     ) -> Result<Arc<Vec<Entry<K, Both<V, W>>>>, TaskError> {
-        let key = self.left.body().key();
-        if let Some(m) = cx.store().merged(&key, part as u32) {
-            return m.downcast().map_err(|_| TaskError::Bug("a merged side has changed".into()));
+        let key = self.left.key().or(self.right.key());
+        if let Some(m) = merged(cx, key, part)? {
+            return Ok(m);
         }
         let mut table = super::combine::Table::<K, Both<V, W>>::with_capacity(0);
         self.left.each(cx, part, |e| {
@@ -44,7 +44,7 @@ impl<K: Key, V: Wire, W: Wire> Cogrouped<K, V, W> {
             });
         })?;
         let groups = Arc::new(table.into_entries());
-        cx.store().keep_merged(key, part as u32, groups.clone());
+        keep_merged(cx, key, part, &groups);
         Ok(groups)
     }
 }
@@ -55,11 +55,19 @@ impl<K: Key, V: Wire, W: Wire> Pipe for Cogrouped<K, V, W> {
         self.parts
     }
     fn wide(&self, out: &mut Vec<Arc<dyn TaskBody>>) {
-        out.push(self.left.body().clone());
-        out.push(self.right.body().clone());
+        self.left.wide(out);
+        self.right.wide(out);
     }
     fn input_records(&self) -> usize {
-        0 // read from the stage's output, whose size is known
+        self.left.input_records().saturating_add(self.right.input_records())
+    }
+    fn about(&self) -> About {
+        self.left.about()
+    }
+    fn lineage(&self, out: &mut Lineage) {
+        out.step(&self.site, self.parts);
+        self.left.lineage(out);
+        self.right.lineage(out);
     }
     fn captures(&self, out: &mut Vec<Captured>) {
         out.push(Captured { site: self.site, why: Unshippable::Stage });
@@ -80,41 +88,42 @@ impl<K, V, W> fmt::Debug for Cogrouped<K, V, W> {
 }
 
 impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
-    #[track_caller]
-    fn cogroup_at<W: Wire, Q: Pipe<Out = (K, W)>>(
+    pub(crate) fn cogroup_at<W: Wire, Q: Pipe<Out = (K, W)>>(
         &self,
         other: &Rdd<(K, W), Q>,
+        partitioning: Partitioning<K>,
         site: Site,
     ) -> Rdd<(K, Both<V, W>)>
     where
         K: Key,
         V: Wire,
     {
-        self.ctx.same_context(other);
-        let parts = self.ctx.default_parallelism();
-        let partitioning = Partitioning::Hash(parts);
+        let parts = partitioning.partitions();
         let origin = if self.origin.is_plain() { &other.origin } else { &self.origin };
-        let inner = &self.ctx.0;
-        let left: Arc<Memory<K, V>> = Arc::default();
-        let right: Arc<Memory<K, W>> = Arc::default();
-        let left = Dealt::new(
-            inner,
-            origin.next_stage(Role::Map),
-            self.pipe.clone(),
-            &left,
-            &partitioning,
-            site,
-        );
-        let right = Dealt::new(
-            inner,
-            origin.next_stage(Role::Map),
-            other.pipe.clone(),
-            &right,
-            &partitioning,
-            site,
-        );
+        let left = self.dealt(origin, &partitioning, site);
+        let right = other.dealt(origin, &partitioning, site);
         let pipe = Cogrouped { left, right, parts, site };
         self.with_other(other, Erased::new(Arc::new(pipe)))
+    }
+
+    /// A join: what `pairs` makes of each key and its values, in the partitions of the keys.
+    #[track_caller]
+    pub(crate) fn joined<W: Wire, U: Data, I, Q: Pipe<Out = (K, W)>>(
+        &self,
+        other: &Rdd<(K, W), Q>,
+        partitioning: Partitioning<K>,
+        site: Site,
+        pairs: impl Fn((K, Both<V, W>)) -> I + Send + Sync + 'static,
+    ) -> Rdd<(K, U)>
+    where
+        K: Key,
+        V: Wire,
+        I: IntoIterator<Item = (K, U)> + 'static,
+    {
+        self.ctx.same_context(other);
+        let about = partitioning.about();
+        let groups = self.cogroup_at(other, partitioning, site);
+        groups.narrow(|parent| FlatMapPipe { parent, f: pairs.into(), site }).boxed().told(about)
     }
 
     /// Each key of either side with its values of both sides (possibly none on one).
@@ -137,7 +146,8 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         K: Key,
         V: Wire,
     {
-        self.cogroup_at(other, Site::here("cogroup"))
+        self.ctx.same_context(other);
+        self.cogroup_at(other, self.by_default_with(other), Site::here("cogroup"))
     }
 
     /// Each value of this side with each value of the other one, or with `None` where the other side
@@ -151,7 +161,7 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         K: Key,
         V: Wire,
     {
-        self.cogroup_at(other, Site::here("left_outer_join")).flat_map(left_join).boxed()
+        self.joined(other, self.by_default_with(other), Site::here("left_outer_join"), left_join)
     }
 
     /// Each value of the other side with each value of this one, or with `None` where this side has
@@ -165,7 +175,7 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         K: Key,
         V: Wire,
     {
-        self.cogroup_at(other, Site::here("right_outer_join")).flat_map(right_join).boxed()
+        self.joined(other, self.by_default_with(other), Site::here("right_outer_join"), right_join)
     }
 
     /// Each pair of values of a key, with `None` for the side that has none.
@@ -178,7 +188,7 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         K: Key,
         V: Wire,
     {
-        self.cogroup_at(other, Site::here("full_outer_join")).flat_map(full_join).boxed()
+        self.joined(other, self.by_default_with(other), Site::here("full_outer_join"), full_join)
     }
 
     /// Each pair of values that the two sides have for a key.
@@ -198,7 +208,7 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         K: Key,
         V: Wire,
     {
-        self.cogroup_at(other, Site::here("join")).flat_map(inner_join).boxed()
+        self.joined(other, self.by_default_with(other), Site::here("join"), inner_join)
     }
 }
 
@@ -212,7 +222,7 @@ pub(crate) fn inner_join<K: Data, V: Data, W: Data>(
     })
 }
 
-fn left_join<K: Data, V: Data, W: Data>(
+pub(crate) fn left_join<K: Data, V: Data, W: Data>(
     (k, (left, right)): (K, Both<V, W>),
 ) -> Vec<(K, (V, Option<W>))> {
     let right = or_none(right);
@@ -220,7 +230,7 @@ fn left_join<K: Data, V: Data, W: Data>(
     pairs.map(|p| (k.clone(), p)).collect()
 }
 
-fn right_join<K: Data, V: Data, W: Data>(
+pub(crate) fn right_join<K: Data, V: Data, W: Data>(
     (k, (left, right)): (K, Both<V, W>),
 ) -> Vec<(K, (Option<V>, W))> {
     let left = or_none(left);
@@ -228,7 +238,7 @@ fn right_join<K: Data, V: Data, W: Data>(
     pairs.map(|p| (k.clone(), p)).collect()
 }
 
-fn full_join<K: Data, V: Data, W: Data>(
+pub(crate) fn full_join<K: Data, V: Data, W: Data>(
     (k, (left, right)): (K, Both<V, W>),
 ) -> Vec<(K, (Option<V>, Option<W>))> {
     let (left, right) = (or_none(left), or_none(right));

@@ -130,6 +130,13 @@ impl<T: Wire> Pipe for PersistPipe<T> {
         self.remove_blocks();
         true
     }
+    fn about(&self) -> super::About {
+        self.parent.about().of_the_same_keys()
+    }
+    fn lineage(&self, out: &mut super::Lineage) {
+        out.step(&format_args!("{self:?}"), self.partitions());
+        self.parent.lineage(out);
+    }
     fn captures(&self, out: &mut Vec<Captured>) {
         self.parent.captures(out);
     }

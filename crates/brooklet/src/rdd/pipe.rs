@@ -8,7 +8,7 @@ use std::any::Any;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::Erased;
+use super::{About, Erased, Lineage};
 use crate::conf::defaults;
 use crate::engine::{Site, TaskBody, TaskCx, TaskError};
 
@@ -78,6 +78,16 @@ pub trait Pipe: Send + Sync + 'static {
     /// Removes what this pipe itself has persisted. Whether it persists anything.
     fn unpersist(&self) -> bool {
         false
+    }
+
+    /// What this pipe says of its records without computing them: partitioner, name, checkpoint.
+    fn about(&self) -> About {
+        About::default()
+    }
+
+    /// Adds this pipe and what it is made of to a lineage's text.
+    fn lineage(&self, out: &mut Lineage) {
+        out.step(&"input", self.partitions());
     }
 
     /// For chains built in `foreach_rdd`: which of their closures carry data and so can't be sent to
@@ -207,6 +217,10 @@ macro_rules! forward {
         }
         fn input_records(&self) -> usize {
             self.parent.input_records()
+        }
+        fn lineage(&self, out: &mut $crate::rdd::Lineage) {
+            out.step(&self.site, self.parent.partitions());
+            self.parent.lineage(out);
         }
         fn captures(&self, out: &mut Vec<$crate::rdd::pipe::Captured>) {
             self.parent.captures(out);

@@ -14,7 +14,8 @@ use super::combine::{ByCombine, ByReduce, Combine, Entry, Groups, Table};
 use super::kept::{Kept, Memory};
 use super::partitioner::{Partitioning, carried_hash};
 use super::pipe::{Captured, Pipe, Unshippable, slice_source};
-use super::{Erased, Rdd};
+use super::combined_there::CombinedThere;
+use super::{Erased, Partitioner, Rdd};
 use crate::context::Inner;
 use crate::data::{Data, Key, Wire};
 use crate::engine::{Role, Site, StageKey, TaskBody, TaskCx, TaskError};
@@ -79,6 +80,9 @@ where
     fn input_records(&self) -> usize {
         self.parent.input_records()
     }
+    fn lineage(&self, out: &mut super::Lineage) {
+        self.parent.lineage(out);
+    }
     fn run(&self, cx: &TaskCx<'_>) -> Result<(), TaskError> {
         let mut entries = self.combine(cx)?;
         let parts = self.partitioning.partitions();
@@ -117,6 +121,7 @@ pub(crate) struct Reduced<K, V, X, F> {
     map: Arc<dyn TaskBody>,
     maps: usize,
     parts: usize,
+    partitioning: Partitioning<K>,
     f: Arc<F>,
     memory: Arc<Memory<K, V>>,
     site: Site,
@@ -179,6 +184,7 @@ where
             map,
             maps,
             parts: self.partitioning.partitions(),
+            partitioning: self.partitioning.clone(),
             f: self.f.clone(),
             memory: self.memory.clone(),
             site: self.site,
@@ -256,6 +262,13 @@ where
     fn input_records(&self) -> usize {
         0 // read from the stage's output, whose size is known
     }
+    fn about(&self) -> super::About {
+        self.partitioning.about()
+    }
+    fn lineage(&self, out: &mut super::Lineage) {
+        out.step(&self.site, self.parts);
+        out.stage(&*self.map);
+    }
     fn captures(&self, out: &mut Vec<Captured>) {
         out.push(Captured { site: self.site, why: Unshippable::Stage });
     }
@@ -273,7 +286,11 @@ impl<K, V, X, F> fmt::Debug for Reduced<K, V, X, F> {
 
 impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
     /// The values of each key, merged by `f` (associative and commutative), first within each partition.
-    /// The result has as many partitions as the context's default parallelism.
+    ///
+    /// This and all operators that aren't told their partitions take the partitioner of the largest RDD that
+    /// has one ([`Rdd::partitioner`]), if it has more than a tenth of the partitions of the largest RDD, or
+    /// at least the default; else they deal keys out by hash, into the configured default parallelism, or
+    /// as many partitions as the largest RDD has when none is configured.
     ///
     /// ```
     /// # let ctx = brooklet::Context::new(brooklet::Conf::new("doc").master("local[2]"))?;
@@ -290,7 +307,8 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         V: Wire,
         F: Fn(V, V) -> V + Send + Sync + 'static,
     {
-        self.reduce_by_key_into(f, self.ctx.default_parallelism())
+        let site = Site::here("reduce_by_key");
+        self.combined(ReduceSpec::new(ByReduce(f), self.by_default(), site))
     }
 
     /// [`Rdd::reduce_by_key`] with `partitions` partitions (at least 1).
@@ -302,7 +320,22 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         F: Fn(V, V) -> V + Send + Sync + 'static,
     {
         let site = Site::here("reduce_by_key");
-        self.combined(ReduceSpec::new(ByReduce(f), Partitioning::Hash(partitions.max(1)), site))
+        self.combined(ReduceSpec::new(ByReduce(f), Partitioning::hash(partitions), site))
+    }
+
+    /// [`Rdd::reduce_by_key`] with the user's own partitioning of keys.
+    ///
+    /// # Panics
+    /// For a partitioner without partitions.
+    #[track_caller]
+    pub fn reduce_by_key_with<F>(&self, f: F, partitioner: impl Partitioner<K>) -> Rdd<(K, V)>
+    where
+        K: Key,
+        V: Wire,
+        F: Fn(V, V) -> V + Send + Sync + 'static,
+    {
+        let site = Site::here("reduce_by_key");
+        self.combined(ReduceSpec::new(ByReduce(f), Partitioning::user(partitioner, site), site))
     }
 
     /// The values of each key combined into a value of another type: `create` of a key's first value in a
@@ -327,12 +360,66 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         B: Fn(C, V) -> C + Send + Sync + 'static,
         M: Fn(C, C) -> C + Send + Sync + 'static,
     {
-        let parts = Partitioning::Hash(self.ctx.default_parallelism());
         let site = Site::here("combine_by_key");
+        self.combined(ReduceSpec::new(ByCombine { create, add, merge }, self.by_default(), site))
+    }
+
+    /// [`Rdd::combine_by_key`] into `partitions` partitions (at least 1).
+    #[track_caller]
+    pub fn combine_by_key_into<C, A, B, M>(
+        &self,
+        create: A,
+        add: B,
+        merge: M,
+        partitions: usize,
+    ) -> Rdd<(K, C)>
+    where
+        K: Key,
+        V: Wire,
+        C: Wire,
+        A: Fn(V) -> C + Send + Sync + 'static,
+        B: Fn(C, V) -> C + Send + Sync + 'static,
+        M: Fn(C, C) -> C + Send + Sync + 'static,
+    {
+        let (site, parts) = (Site::here("combine_by_key"), Partitioning::hash(partitions));
+        self.combined(ReduceSpec::new(ByCombine { create, add, merge }, parts, site))
+    }
+
+    /// [`Rdd::combine_by_key`] with the user's own partitioning of keys.
+    ///
+    /// # Panics
+    /// For a partitioner without partitions.
+    #[track_caller]
+    pub fn combine_by_key_with<C, A, B, M>(
+        &self,
+        create: A,
+        add: B,
+        merge: M,
+        partitioner: impl Partitioner<K>,
+    ) -> Rdd<(K, C)>
+    where
+        K: Key,
+        V: Wire,
+        C: Wire,
+        A: Fn(V) -> C + Send + Sync + 'static,
+        B: Fn(C, V) -> C + Send + Sync + 'static,
+        M: Fn(C, C) -> C + Send + Sync + 'static,
+    {
+        let site = Site::here("combine_by_key");
+        let parts = Partitioning::user(partitioner, site);
         self.combined(ReduceSpec::new(ByCombine { create, add, merge }, parts, site))
     }
 
     /// The values of each key added up, beginning with `zero` in each partition.
+    ///
+    /// ```
+    /// # let ctx = brooklet::Context::new(brooklet::Conf::new("doc").master("local[2]"))?;
+    /// let xs = ctx.parallelize([(1, "a"), (1, "bc"), (2, "d")].map(|(k, s)| (k, s.to_string())), 2);
+    /// let mut n = xs.aggregate_by_key(0, |n, s| n + s.len(), |a, b| a + b).collect()?;
+    /// n.sort();
+    /// assert_eq!(n, [(1, 3), (2, 1)]);
+    /// # Ok::<(), brooklet::Error>(())
+    /// ```
     #[track_caller]
     pub fn aggregate_by_key<C, B, M>(&self, zero: C, add: B, merge: M) -> Rdd<(K, C)>
     where
@@ -342,18 +429,82 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         B: Fn(C, V) -> C + Clone + Send + Sync + 'static,
         M: Fn(C, C) -> C + Send + Sync + 'static,
     {
-        let parts = Partitioning::Hash(self.ctx.default_parallelism());
+        let parts = self.by_default();
+        self.aggregated(zero, add, merge, parts, Site::here("aggregate_by_key"))
+    }
+
+    /// [`Rdd::aggregate_by_key`] into `partitions` partitions (at least 1).
+    #[track_caller]
+    pub fn aggregate_by_key_into<C, B, M>(
+        &self,
+        zero: C,
+        add: B,
+        merge: M,
+        partitions: usize,
+    ) -> Rdd<(K, C)>
+    where
+        K: Key,
+        V: Wire,
+        C: Wire,
+        B: Fn(C, V) -> C + Clone + Send + Sync + 'static,
+        M: Fn(C, C) -> C + Send + Sync + 'static,
+    {
+        let parts = Partitioning::hash(partitions);
+        self.aggregated(zero, add, merge, parts, Site::here("aggregate_by_key"))
+    }
+
+    /// [`Rdd::aggregate_by_key`] with the user's own partitioning of keys.
+    ///
+    /// # Panics
+    /// For a partitioner without partitions.
+    #[track_caller]
+    pub fn aggregate_by_key_with<C, B, M>(
+        &self,
+        zero: C,
+        add: B,
+        merge: M,
+        partitioner: impl Partitioner<K>,
+    ) -> Rdd<(K, C)>
+    where
+        K: Key,
+        V: Wire,
+        C: Wire,
+        B: Fn(C, V) -> C + Clone + Send + Sync + 'static,
+        M: Fn(C, C) -> C + Send + Sync + 'static,
+    {
         let site = Site::here("aggregate_by_key");
+        self.aggregated(zero, add, merge, Partitioning::user(partitioner, site), site)
+    }
+
+    pub(crate) fn aggregated<C, B, M>(
+        &self,
+        zero: C,
+        add: B,
+        merge: M,
+        parts: Partitioning<K>,
+        site: Site,
+    ) -> Rdd<(K, C)>
+    where
+        K: Key,
+        V: Wire,
+        C: Wire,
+        B: Fn(C, V) -> C + Clone + Send + Sync + 'static,
+        M: Fn(C, C) -> C + Send + Sync + 'static,
+    {
         let first = add.clone();
         let create = move |v| first(zero.clone(), v);
         self.combined(ReduceSpec::new(ByCombine { create, add, merge }, parts, site))
     }
 
     /// A combining shuffle of this RDD.
-    fn combined<C: Wire, F: Combine<V, C>>(&self, spec: ReduceSpec<K, C, F>) -> Rdd<(K, C)>
+    pub(crate) fn combined<C: Wire, F: Combine<V, C>>(&self, spec: ReduceSpec<K, C, F>) -> Rdd<(K, C)>
     where
         K: Key,
     {
+        if self.lies_in(&spec.partitioning) {
+            let pipe = CombinedThere::new(self.pipe.clone(), spec);
+            return Rdd::new(&self.ctx, Arc::new(Erased::new(Arc::new(pipe))), self.origin.clone());
+        }
         let key = self.origin.next_stage(Role::Map);
         let reduced = spec.lineage(&self.ctx.0, key, self.pipe.clone());
         Rdd::new(&self.ctx, Arc::new(Erased::new(Arc::new(reduced))), self.origin.clone())

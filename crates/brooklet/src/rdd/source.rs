@@ -24,6 +24,9 @@ impl<T: Data> Pipe for Parts<T> {
     fn input_records(&self) -> usize {
         self.0.iter().map(|p| p.len()).sum()
     }
+    fn lineage(&self, out: &mut super::Lineage) {
+        out.step(&"records in memory", self.partitions());
+    }
     slice_source!(T, |self, cx, part| &self.0[part], T::clone);
 }
 

@@ -20,6 +20,9 @@ impl Pipe for TextParts {
     fn known_len(&self, _: &TaskCx<'_>, part: usize) -> Result<Option<u64>, TaskError> {
         Ok(Some(self.0[part].line_count() as u64))
     }
+    fn lineage(&self, out: &mut crate::rdd::Lineage) {
+        out.step(&"text in memory", self.partitions());
+    }
     /// An estimate: a line has about 64 bytes.
     fn input_records(&self) -> usize {
         self.0.iter().map(|b| b.len() / 64 + 1).sum()

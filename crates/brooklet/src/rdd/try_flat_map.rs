@@ -74,6 +74,10 @@ where
         self.parent.captures(out);
         out.push(Captured { site: self.site, why: Unshippable::Captures(size_of::<F>()) });
     }
+    fn lineage(&self, out: &mut super::Lineage) {
+        out.step(&self.site, self.partitions());
+        self.parent.lineage(out);
+    }
     fn rebuild(_: &dyn Any) -> Option<Self> {
         None
     }

@@ -37,6 +37,10 @@ impl<T: 'static> Pipe for UnionPipe<T> {
     fn input_records(&self) -> usize {
         self.0.iter().fold(0, |n, p| n.saturating_add(p.input_records()))
     }
+    fn lineage(&self, out: &mut super::Lineage) {
+        out.step(&"union", self.partitions());
+        self.0.iter().for_each(|p| out.branch(|out| p.lineage(out)));
+    }
     fn captures(&self, out: &mut Vec<Captured>) {
         self.0.iter().for_each(|p| p.captures(out));
     }

@@ -8,6 +8,7 @@ mod engines;
 mod failures;
 mod life_cycle;
 mod lineage;
+mod rdd_ops;
 mod review;
 mod save;
 mod seams;
