@@ -171,10 +171,6 @@ pub mod defaults {
     pub const SERVE_KEEP_ALIVE: Duration = Duration::from_secs(15);
     /// Threads of the runtime for receivers and sinks that are `async`.
     pub const IO_THREADS: usize = 1;
-    /// Largest part of a file that one partition reads.
-    pub const FILE_SPLIT_BYTES: u64 = 32 << 20;
-    /// Bytes that are read from a file at once.
-    pub const FILE_READ_BYTES: usize = 1 << 20;
     /// Partitions of files (at least, where there is more than one thread) when a program doesn't say.
     pub const FILE_PARTITIONS: usize = 2;
     /// The end of a command's error output that `pipe` shows when the command fails.

@@ -136,7 +136,7 @@ impl<T: Wire> Store<T> {
             return Ok(());
         }
         let sealed = Sealed { block, decode, time: self.generator.block_time(), metadata: None };
-        self.supervisor.push(self.supervisor.next_seq(), &sealed)
+        self.supervisor.push_now(&sealed, true)
     }
 
     fn push(&self, items: Vec<T>, metadata: Option<Vec<u8>>, wait: bool) -> Result<(), StoreError> {

@@ -63,6 +63,11 @@ impl Charset {
     pub fn decoder(self) -> CharsetDecoder {
         CharsetDecoder { inner: self.0.new_decoder_with_bom_removal(), malformed: 0 }
     }
+
+    /// A decoder for a part from the middle of a stream: a byte order mark there is text.
+    pub(crate) fn decoder_of_a_part(self) -> CharsetDecoder {
+        CharsetDecoder { inner: self.0.new_decoder_without_bom_handling(), malformed: 0 }
+    }
 }
 
 impl Default for Charset {

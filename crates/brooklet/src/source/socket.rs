@@ -1,14 +1,16 @@
 //! Text from a TCP server, over a connection that is made again when it is lost.
 
 use std::fmt;
+use std::io::Read;
 
+use super::charset::{Charset, DecodingReader};
 use super::connection::{Connection, Connections, Ended, Session};
 use super::tls::TlsOptions;
 use crate::block::StorageLevel;
 use crate::dstream::DStream;
 use crate::engine::Site;
 use crate::error::BoxError;
-use crate::receiver::{HalfLines, Receiver, Store, erase};
+use crate::receiver::{HalfLines, Receiver, Store, counters, erase};
 use crate::{Error, Result, Str, StreamingContext};
 
 /// Where a socket stream connects to, and how: for
@@ -33,6 +35,7 @@ pub struct SocketOptions {
     pub(super) max_record: Option<usize>,
     pub(super) half_lines: Option<HalfLines>,
     pub(super) tls: Option<TlsOptions>,
+    pub(super) charset: Option<Charset>,
 }
 
 impl SocketOptions {
@@ -45,6 +48,7 @@ impl SocketOptions {
             max_record: None,
             half_lines: None,
             tls: None,
+            charset: None,
         }
     }
 
@@ -79,15 +83,24 @@ impl SocketOptions {
         self
     }
 
+    /// The character set of the text, for text streams only. Malformed sequences become U+FFFD and are
+    /// counted (`invalid_utf8`). Default: UTF-8.
+    pub fn charset(mut self, charset: Charset) -> SocketOptions {
+        self.charset = Some(charset);
+        self
+    }
+
     /// Refuses what only text streams take.
     pub(super) fn check_no_text(&self, stream: &str) -> Result<()> {
-        match self.half_lines {
-            None => Ok(()),
-            Some(_) => Err(Error::Config {
-                key: "SocketOptions::half_lines".into(),
-                problem: format!("`{stream}` has no lines; only text streams take this option"),
-            }),
-        }
+        let option = match (self.half_lines, self.charset) {
+            (None, None) => return Ok(()),
+            (Some(_), _) => "half_lines",
+            (None, Some(_)) => "charset",
+        };
+        Err(Error::Config {
+            key: format!("SocketOptions::{option}"),
+            problem: format!("`{stream}` has no lines; only text streams take this option"),
+        })
     }
 }
 
@@ -135,7 +148,11 @@ impl Receiver for SocketReceiver {
             out.set_max_line_bytes(bytes);
         }
         out.set_half_lines(options.half_lines.unwrap_or_default());
-        self.connections.run(out, read_lines)
+        let charset = options.charset.filter(|c| !c.is_utf8());
+        self.connections.run(out, move |connection, out| match charset {
+            None => read_lines(connection, out),
+            Some(charset) => read_decoded(DecodingReader::new(connection, charset), out),
+        })
     }
 
     fn name(&self) -> String {
@@ -143,18 +160,40 @@ impl Receiver for SocketReceiver {
     }
 }
 
-/// Reads until the connection ends. Another character set than UTF-8 would be translated here, between
-/// `connection` and the store.
+/// Reads until the connection ends.
 fn read_lines(mut connection: Connection, out: &mut Store<Str>) -> Result<Session, BoxError> {
+    read_all(&mut connection, out, |_, _| {})
+}
+
+/// Reads text of another character set until the connection ends.
+fn read_decoded(
+    mut text: DecodingReader<Connection>,
+    out: &mut Store<Str>,
+) -> Result<Session, BoxError> {
+    let mut known = 0;
+    read_all(&mut text, out, |text, out| {
+        let malformed = text.malformed();
+        out.add_metric(counters::INVALID_UTF8, malformed - known);
+        known = malformed;
+    })
+}
+
+fn read_all<R: Read>(
+    from: &mut R,
+    out: &mut Store<Str>,
+    mut after: impl FnMut(&R, &mut Store<Str>),
+) -> Result<Session, BoxError> {
     let mut progress = false;
     let ended = loop {
-        match out.read_from(&mut connection) {
+        match out.read_from(from) {
             Ok(0) => break Ended::Closed,
             Ok(_) => progress = true,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
             Err(e) => break Ended::Lost(e),
         }
+        after(from, out);
     };
+    after(from, out);
     out.end_of_stream()?;
     Ok(Session { progress, ended })
 }

@@ -37,7 +37,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use self::decode::Charset;
 use self::follow::Rules;
 use self::follower::Follower;
 use self::fs::Disk;
@@ -115,7 +114,7 @@ impl LogInput {
             return Err(bad("path", problem));
         }
         let log = LogPath::new(path).map_err(|problem| bad("path", problem))?;
-        let lines = Lines { max_line, charset: Charset::named(&options.charset)? };
+        let lines = Lines { max_line, charset: decode::named(&options.charset)? };
         let rules = Rules {
             lines,
             half_lines: options.half_lines,

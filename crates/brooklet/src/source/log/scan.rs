@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use memchr::{memchr, memchr_iter, memrchr};
 use serde::{Deserialize, Serialize};
 
-use super::decode::Charset;
+use super::decode::{border, decode};
+use crate::source::Charset;
 use crate::receiver::cut_long_lines;
 
 /// The checksum of some bytes.
@@ -45,7 +46,7 @@ pub(super) struct Lines {
 impl Lines {
     /// `continued`: the bytes begin within a line that has been cut and counted.
     pub(super) fn prepare<'a>(&self, bytes: &'a [u8], continued: bool) -> Prepared<'a> {
-        let (text, malformed) = self.charset.decode(bytes);
+        let (text, malformed) = decode(self.charset, bytes);
         match text {
             Cow::Borrowed(b) => {
                 let (text, long_lines) = cut_long_lines(b, self.max_line, continued);
@@ -67,7 +68,7 @@ impl Lines {
         let mut at = 0;
         // One byte more may be a `\r` that belongs to the line end.
         while half.len() - at > self.max_line + 1 {
-            at += self.charset.border(&half[at..], self.max_line);
+            at += border(self.charset, &half[at..], self.max_line);
         }
         at
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::decode::Charset;
+use crate::source::Charset;
 use super::file::LogRange;
 use super::follow::{Begin, Rules};
 use super::follower::Follower;
