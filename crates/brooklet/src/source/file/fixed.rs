@@ -56,7 +56,8 @@ impl InputFormat for FixedRecords {
         };
         let mut bytes = part.open()?;
         io::copy(&mut (&mut bytes).take(before), &mut io::sink())?;
-        let mut bytes = io::BufReader::with_capacity(PIECE.max(self.length), bytes.take(wanted));
+        let buffer = PIECE.min(usize::try_from(range.end - range.start).unwrap_or(PIECE));
+        let mut bytes = io::BufReader::with_capacity(buffer.max(4_096), bytes.take(wanted));
         let mut seen = 0u64;
         let mut record = vec![0; self.length];
         loop {

@@ -159,6 +159,8 @@ pub struct TextPieces<'a> {
     text: Box<dyn Read + 'a>,
     max_line: usize,
     piece: usize,
+    /// Bytes to read next: less than a piece of a file that has less.
+    next: usize,
     long: LongLines,
     /// The byte order mark may come.
     mark: bool,
@@ -171,19 +173,23 @@ pub struct TextPieces<'a> {
 }
 
 impl<'a> TextPieces<'a> {
+    /// `expected`: bytes that will come, about; the first piece isn't larger.
     pub(super) fn new(
         text: Box<dyn Read + 'a>,
-        max_line: usize,
-        piece: usize,
+        expected: u64,
+        (max_line, piece): (usize, usize),
         long: LongLines,
         mark: bool,
         report: &'a RefCell<PartReport>,
     ) -> TextPieces<'a> {
         let (max_line, piece) = (max_line.max(4), piece.max(1));
+        // One more, so that the end is noticed.
+        let expected = usize::try_from(expected.saturating_add(1)).unwrap_or(usize::MAX);
         TextPieces {
             text,
             max_line,
             piece,
+            next: piece.min(expected),
             long,
             mark,
             report,
@@ -252,7 +258,7 @@ impl<'a> TextPieces<'a> {
     /// A buffer with room for a piece, that begins with `begin`.
     fn buffer(&self, begin: &[u8]) -> Vec<u8> {
         let mut v = Vec::new();
-        if !(begin.is_empty() && self.ended) {
+        if !self.ended {
             v.reserve_exact(begin.len() + self.piece + TextBlock::PAD);
         }
         v.extend_from_slice(begin);
@@ -265,8 +271,9 @@ impl<'a> TextPieces<'a> {
         if self.ended {
             return Ok(());
         }
-        let want = have + self.piece;
-        text.reserve_exact(self.piece + TextBlock::PAD);
+        let next = std::mem::replace(&mut self.next, self.piece);
+        let want = have + next;
+        text.reserve_exact(next + TextBlock::PAD);
         text.resize(want, 0);
         while have < want {
             match self.text.read(&mut text[have..]) {
@@ -312,7 +319,11 @@ impl<'a> TextPieces<'a> {
         self.block(fixed)
     }
 
-    fn block(&self, text: Vec<u8>) -> Arc<TextBlock> {
+    fn block(&self, mut text: Vec<u8>) -> Arc<TextBlock> {
+        // The last piece of a file may be a short one.
+        if text.capacity() / 2 > text.len() + TextBlock::PAD {
+            text.shrink_to(text.len() + TextBlock::PAD);
+        }
         let (block, replaced) = TextBlock::from_utf8_lossy(text);
         if replaced > 0 {
             self.report.borrow_mut().invalid_text += replaced as u64;

@@ -109,9 +109,13 @@ impl<'a> FilePart<'a> {
         let utf8 = self.options.charset.is_utf8();
         let text: Box<dyn Read + 'a> =
             if utf8 { Box::new(bytes) } else { Box::new(self.decoded(bytes)) };
-        let (max, piece) = (self.options.max_line_bytes, self.options.piece);
+        let sizes = (self.options.max_line_bytes, self.options.piece);
+        // Of compressed or decoded text more comes, as a rule.
+        let named = self.options.compression.by_name(self.path());
+        let more = if utf8 && !matches!(named, Ok(Some(_))) { 1 } else { 4 };
+        let expected = (end - start).saturating_mul(more);
         let mark = utf8 && start == 0;
-        Ok(TextPieces::new(text, max, piece, long, mark, self.report))
+        Ok(TextPieces::new(text, expected, sizes, long, mark, self.report))
     }
 
     /// A record isn't what it should be: counts it, or gives the error to return, as the options say.
