@@ -35,7 +35,7 @@ impl Charset {
     }
 
     pub(super) fn is_utf8(self) -> bool {
-        self.0 == encoding_rs::UTF_8
+        self == Charset::UTF_8
     }
 
     /// The bytes as UTF-8, and how many malformed sequences were replaced. UTF-8 is given back as it is,
