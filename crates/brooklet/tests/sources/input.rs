@@ -166,7 +166,7 @@ fn no_rdd_is_not_an_empty_rdd() {
         rig.driver.batches(3).unwrap();
         let times: Vec<u64> = rig.seen.times().iter().map(|t| t.millis()).collect();
         assert_eq!(times, [2_000, 3_000], "{engine:?}: the output isn't called without an RDD");
-assert!(batch(&rig.seen, 2).is_empty(), "{engine:?}");
+        assert!(batch(&rig.seen, 2).is_empty(), "{engine:?}");
     }
 }
 

@@ -26,6 +26,8 @@ use crate::receiver::HalfLines;
 
 /// Looks at a folder before it is said to change too fast to be understood now.
 const TRIES: usize = 5;
+/// Bytes at the beginning of a file that make it certain that it is the same.
+const SURE: u32 = 64;
 /// Files that are remembered although they have left the folder: they may come back.
 const REMEMBERED: usize = 64;
 
@@ -306,18 +308,17 @@ impl<F: Files> Log<F> {
         events: &mut Vec<Event>,
     ) -> io::Result<Vec<Followed<F::Handle>>> {
         let mut stat = fs.stat_of(&f.handle)?;
-        let first = head(fs, &f.handle, stat.len)?;
+        let same = unchanged(fs, &f.handle, stat.len, &f.mark)?;
+        // A file that has been truncated and written to may begin as it did, if little of it was known: but
+        // then there may be a copy that it doesn't begin with.
+        let found =
+            if same && f.mark.head.len >= SURE { None } else { Some(self.copies(fs, t, f, same)?) };
+        let empty = f.mark.head.len == 0;
+        let found = found
+            .filter(|found| !same || found.copied.is_some() || (empty && !found.files.is_empty()));
         let mut copies = Vec::new();
-        if unchanged(fs, &f.handle, stat.len, &f.mark)? {
-            if stat.len < f.seen {
-                let (path, bytes) = (f.path.clone(), f.seen - stat.len);
-                events.push(Event::Lost { path, bytes, why: "its end was cut off" });
-            }
-            f.mark.head = first;
-        } else {
-            let mut found = self.copies(fs, t, f)?;
+        if let Some(mut found) = found {
             stat = fs.stat_of(&f.handle)?;
-            let head = head(fs, &f.handle, stat.len)?;
             events.push(Event::Truncated(f.path.clone()));
             events.append(&mut found.events);
             let kept = found.copied.unwrap_or(f.mark.position);
@@ -328,8 +329,12 @@ impl<F: Files> Log<F> {
             self.learn(found.known);
             copies = found.files;
             self.open(&copies);
-            f.mark = Mark { head, ..Mark::default() };
+            f.mark = Mark::default();
+        } else if stat.len < f.seen {
+            let (path, bytes) = (f.path.clone(), f.seen - stat.len);
+            events.push(Event::Lost { path, bytes, why: "its end was cut off" });
         }
+        f.mark.head = head(fs, &f.handle, stat.len)?;
         (f.seen, f.modified) = (stat.len, stat.modified);
         Ok(copies)
     }
@@ -541,12 +546,38 @@ impl<F: Files> Log<F> {
 
     /// The content of `f` has been replaced: the copy of what it was, if there is one, and what was written
     /// and copied since.
-    fn copies(&self, fs: &F, t: Time, f: &Followed<F::Handle>) -> io::Result<Found<F::Handle>> {
+    fn copies(
+        &self,
+        fs: &F,
+        t: Time,
+        f: &Followed<F::Handle>,
+        same: bool,
+    ) -> io::Result<Found<F::Handle>> {
         for _ in 0..TRIES {
             let siblings = self.siblings(fs)?;
             let Some(mut found) = self.unread_siblings(fs, t, &siblings, Some(f.id)) else {
                 continue;
             };
+            // When the file has been rotated since, what is younger than it comes after it.
+            if let Some(at) = siblings.iter().position(|e| e.stat.id == f.id) {
+                found.files.retain(|s| siblings[..at].iter().any(|e| e.stat.id == s.id));
+            } else if !fs.stat(&self.path).is_ok_and(|now| now.id == f.id) {
+                // It has been deleted: only what goes on with it is certainly older.
+                let goes_on = |s: &Followed<F::Handle>| {
+                    let head = f.mark.head.len > 0;
+                    head && matches!(unchanged(fs, &s.handle, s.seen, &f.mark), Ok(true))
+                };
+                found.files.retain(goes_on);
+            }
+            if same {
+                // What the file still begins with is a copy that somebody has made of it.
+                let begins = |s: &Followed<F::Handle>| {
+                    let its = Mark { position: s.seen, head: s.mark.head, ..Mark::default() };
+                    let len = fs.stat_of(&f.handle).map_or(0, |now| now.len);
+                    matches!(unchanged(fs, &f.handle, len, &its), Ok(true))
+                };
+                found.files.retain(|s| !begins(s));
+            }
             for i in 0..found.files.len() {
                 let s = &found.files[i];
                 if f.mark.head.len > 0 && unchanged(fs, &s.handle, s.seen, &f.mark)? {

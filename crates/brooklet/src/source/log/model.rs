@@ -128,7 +128,10 @@ impl Model {
     /// Compresses a rotated file, keeping its time.
     pub(super) fn compress(&self, name: &str) {
         let Some(file) = self.get(name) else { return };
-        let (bytes, modified) = (file.get().bytes.clone(), file.get().modified);
+        let (bytes, modified) = {
+            let f = file.get();
+            (f.bytes.clone(), f.modified)
+        };
         drop(file);
         let gz = self.create(&format!("{name}.gz"));
         self.append(&gz, &bytes[..bytes.len() / 3]);
