@@ -12,6 +12,7 @@ use crate::dstream::DStream;
 use crate::engine::{Site, panic_text};
 use crate::error::BoxError;
 use crate::receiver::{Receiver, Store, counters, erase};
+use crate::sync::{LockExt, Mutex};
 use crate::{Error, Result, Str, StreamingContext, Wire};
 
 /// After how many datagrams without a pause the system is asked for lost ones.
@@ -149,19 +150,23 @@ impl<K: Take> Receiver for UdpReceiver<K> {
         self.prepare()?;
         let Some((socket, lost)) = &mut self.socket else { return Ok(()) };
         let here = socket.local_addr()?;
-        out.on_stop(move || wake(here));
+        let waker = Waker::new(here);
+        let (sent, port) = (waker.sent.clone(), waker.port());
+        out.on_stop(move || waker.wake());
         let mut inbox = Inbox {
             buffer: vec![0; self.options.max_datagram + 1],
             max: self.options.max_datagram,
             lost,
             since: 0,
+            waker: port,
+            woken: false,
         };
         while !out.is_stopped() {
             match inbox.receive(socket, &mut self.take, out) {
                 Ok(_) => {}
                 Err(Failed::Store(e)) => return Err(e),
                 Err(Failed::Socket(e)) => match e.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => inbox.tell_lost(out),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => inbox.tell_lost(out, 0),
                     io::ErrorKind::Interrupted => {}
                     _ => {
                         return Err(Error::io(format!("receiving at UDP address {here}"), e).into());
@@ -169,18 +174,18 @@ impl<K: Take> Receiver for UdpReceiver<K> {
                 },
             }
         }
-        // What has arrived before the stop still counts, up to what a buffer can hold.
-        socket.set_nonblocking(true)?;
-        let mut left = socket2::SockRef::from(&*socket).recv_buffer_size()?;
-        while left > 0 {
-            match inbox.receive(socket, &mut self.take, out) {
-                Ok(n) => left = left.saturating_sub(n.max(1)),
-                Err(Failed::Store(e)) => return Err(e),
-                Err(Failed::Socket(_)) => break,
-            }
+        // What has arrived before the stop still counts.
+        inbox.drain(socket, &mut self.take, out)?;
+        let sent = sent.get();
+        if *sent {
+            drop(sent);
+            // The waker's datagram is here by now, or it is one of those that were dropped.
+            inbox.drain(socket, &mut self.take, out)?;
+            let own = u64::from(!inbox.woken);
+            inbox.tell_lost(out, own);
+        } else {
+            inbox.tell_lost(out, 0);
         }
-        inbox.tell_lost(out);
-        socket.set_nonblocking(false)?;
         Ok(())
     }
 
@@ -189,15 +194,34 @@ impl<K: Take> Receiver for UdpReceiver<K> {
     }
 }
 
-/// Ends a read that waits at `here`, by an empty datagram.
-fn wake(here: SocketAddr) {
-    let ip = match here.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    // Should it fail, the read ends by its time-out.
-    let _ = UdpSocket::bind((ip, 0)).and_then(|s| s.send_to(&[], (ip, here.port())));
+/// Ends a read that waits at an address, by an empty datagram.
+struct Waker {
+    to: SocketAddr,
+    from: Option<UdpSocket>,
+    /// Whether it has; locked while it does.
+    sent: Arc<Mutex<bool>>,
+}
+
+impl Waker {
+    fn new(here: SocketAddr) -> Waker {
+        let ip = match here.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        // Without it a read ends by its time-out.
+        let from = UdpSocket::bind((ip, 0)).ok();
+        Waker { to: (ip, here.port()).into(), from, sent: Arc::default() }
+    }
+
+    fn port(&self) -> Option<u16> {
+        Some(self.from.as_ref()?.local_addr().ok()?.port())
+    }
+
+    fn wake(&self) {
+        let mut sent = self.sent.get();
+        *sent = self.from.as_ref().is_some_and(|s| s.send_to(&[], self.to).is_ok());
+    }
 }
 
 enum Failed {
@@ -213,6 +237,9 @@ struct Inbox<'a> {
     lost: &'a mut Lost,
     /// Datagrams since the system was asked for lost ones.
     since: u32,
+    /// The port of the waker, and whether it was heard.
+    waker: Option<u16>,
+    woken: bool,
 }
 
 impl Inbox<'_> {
@@ -225,7 +252,8 @@ impl Inbox<'_> {
     ) -> Result<usize, Failed> {
         let (n, from) = socket.recv_from(&mut self.buffer).map_err(Failed::Socket)?;
         if n == 0 {
-            return Ok(0); // no records, or the stop
+            self.woken |= self.waker == Some(from.port());
+            return Ok(0); // no records
         }
         out.add_metric(counters::DATAGRAMS, 1);
         let long = n > self.max;
@@ -233,14 +261,34 @@ impl Inbox<'_> {
         take.take(&mut self.buffer, n.min(self.max), long, from, out).map_err(Failed::Store)?;
         self.since += 1;
         if self.since >= LOST_EACH {
-            self.tell_lost(out);
+            self.tell_lost(out, 0);
         }
         Ok(n)
     }
 
-    fn tell_lost<T: Wire>(&mut self, out: &Store<T>) {
+    /// Takes what has arrived, up to what the system's buffer can hold.
+    fn drain<K: Take>(
+        &mut self,
+        socket: &UdpSocket,
+        take: &mut K,
+        out: &mut Store<K::Item>,
+    ) -> Result<(), BoxError> {
+        socket.set_nonblocking(true)?;
+        let mut left = socket2::SockRef::from(socket).recv_buffer_size()?;
+        while left > 0 {
+            match self.receive(socket, take, out) {
+                Ok(n) => left = left.saturating_sub(n.max(1)),
+                Err(Failed::Store(e)) => return Err(e),
+                Err(Failed::Socket(_)) => break,
+            }
+        }
+        Ok(socket.set_nonblocking(false)?)
+    }
+
+    /// Counts what the system has dropped, but for `own` datagrams.
+    fn tell_lost<T: Wire>(&mut self, out: &Store<T>, own: u64) {
         self.since = 0;
-        out.add_metric(counters::LOST_DATAGRAMS, self.lost.more());
+        out.add_metric(counters::LOST_DATAGRAMS, self.lost.more().saturating_sub(own));
     }
 }
 

@@ -8,6 +8,7 @@ use brooklet::source::{
     Decoded, Decoder, Delimited, FixedLength, LengthPrefixed, Lines, SocketBytes, SocketOptions,
     from_reader,
 };
+use brooklet::time::{Clock, ManualClock};
 use brooklet::{DStream, Wire};
 use brooklet_testkit::{Collector, TestEngine, TestTcpServer};
 
@@ -164,6 +165,38 @@ fn stop_ends_a_read_that_waits_and_keeps_what_came() {
 }
 
 #[test]
+fn pauses_grow_while_the_server_sends_garbage() {
+    let garbage = [0xff; 2];
+    let server = TestTcpServer::script()
+        .send([&frames(0..1)[..], &garbage].concat())
+        .disconnect()
+        .send(garbage)
+        .disconnect()
+        .send(garbage)
+        .start()
+        .unwrap();
+    let clock = ManualClock::new(Time::ZERO);
+    let conf = Conf::new("socket").master("local[2]").clock(clock.clone());
+    let ssc = StreamingContext::new(conf, seconds(1)).unwrap();
+    let options = SocketOptions::new("127.0.0.1", server.port()).max_record_bytes(1_000);
+    collect(&ssc.socket_stream_with(options, texts()), &Collector::new());
+    ssc.start().unwrap();
+    // Pauses of 100, 200 and 400 ms lie before the next attempts: the clock must have moved that far.
+    for (failures, earliest) in [(1, 0), (2, 100), (3, 300)] {
+        until("the next failure", || {
+            let there = count(&ssc, "decode_errors") >= failures;
+            if !there {
+                clock.advance(millis(10));
+            }
+            there
+        });
+        let now = clock.now().time().millis();
+        assert!(now >= earliest, "failure {failures} at {now} ms, before {earliest} ms");
+    }
+    ssc.stop(false).unwrap();
+}
+
+#[test]
 fn lines_delimiters_and_fixed_lengths_are_ready_made() {
     let server = TestTcpServer::script().send(b"a\r\n\n\xff\nhalf").hang_up().start().unwrap();
     let (ssc, seen) = stream_of(|s| s.socket_stream("127.0.0.1", server.port(), Lines::new()));
@@ -275,7 +308,7 @@ fn a_function_that_fails_panics_or_never_ends_a_record_is_refused() {
 #[test]
 fn stop_ends_a_function_that_reads() {
     let server = TestTcpServer::serving("1").unwrap();
-    let bytes = from_reader(|bytes| bytes.bytes());
+    let bytes = from_reader(|bytes| BufReader::new(bytes).bytes());
     let (ssc, seen) = stream_of(|ssc| ssc.socket_stream("127.0.0.1", server.port(), bytes));
     ssc.start().unwrap();
     seen.wait_until(|_, n| n == 1);

@@ -62,13 +62,14 @@ impl Authority {
 }
 
 /// What the server does after the bytes of a connection.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Default)]
 enum Then {
     /// Says that this is the end.
     Close,
     /// Ends the connection without a word.
     Break,
     /// Keeps it open until the client leaves.
+    #[default]
     Hold,
 }
 
@@ -122,12 +123,6 @@ impl TlsServer {
 
     fn options(&self, tls: TlsOptions) -> SocketOptions {
         SocketOptions::new("localhost", self.port).tls(tls)
-    }
-}
-
-impl Default for Then {
-    fn default() -> Then {
-        Then::Hold
     }
 }
 

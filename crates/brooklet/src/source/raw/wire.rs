@@ -275,13 +275,13 @@ mod tests {
     #[test]
     fn text_goes_as_text_and_comes_without_a_copy_of_its_lines() {
         let lines: Vec<Str> = ["one", "", "drei 河"].map(Str::from).to_vec();
-        let (blocks, end) = received::<Str>(&sent(&[lines.clone()])[..], 1 << 20);
+        let (blocks, end) = received::<Str>(&sent(std::slice::from_ref(&lines))[..], 1 << 20);
         assert!(matches!(end, Problem::End), "{end:?}");
         assert!(blocks[0].clone().as_any().is::<TextLines>());
         assert_eq!(items::<Str>(blocks[0].clone()).unwrap(), lines);
         // Records with line ends inside go the other way.
         let odd = vec![Str::from("a\nb")];
-        let (blocks, _) = received::<Str>(&sent(&[odd.clone()])[..], 1 << 20);
+        let (blocks, _) = received::<Str>(&sent(std::slice::from_ref(&odd))[..], 1 << 20);
         assert_eq!(items::<Str>(blocks[0].clone()).unwrap(), odd);
     }
 

@@ -127,7 +127,8 @@ fn certificate(problem: &CertificateError, name: &str) -> String {
              `TlsOptions::server_name`",
             if presented.is_empty() { "no name".into() } else { presented.join(", ") }
         ),
-        CertificateError::UnknownIssuer => format!(
+        // A bad signature: there is a trusted authority of that name, but with another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
             "the certificate of `{name}` isn't signed by a trusted authority; give its authority by \
              `TlsOptions::root_certificates`"
         ),
