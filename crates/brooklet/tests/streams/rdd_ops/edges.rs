@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use brooklet::prelude::*;
 use brooklet::testing::{TestEngine, faults::work_done};
-use brooklet::{Error, Rdd};
+use brooklet::{Error, Rdd, Result};
 
 use super::super::{conf, sorted};
 use super::{answer, context, errors, records, records_on};

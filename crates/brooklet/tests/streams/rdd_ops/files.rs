@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::PathBuf;
 
-use brooklet::prelude::*;
 use brooklet::testing::TestEngine;
 
 use super::super::{ENGINES, conf, sorted};

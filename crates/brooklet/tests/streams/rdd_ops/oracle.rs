@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use brooklet::prelude::*;
 use brooklet::testing::TestEngine;
-use brooklet::{Partitioner, Rdd};
+use brooklet::{Partitioner, Rdd, Result};
 use proptest::prelude::*;
 
 use super::super::{conf, sorted};
