@@ -129,7 +129,8 @@ fn outputs_of_stages_go_with_their_lineage() {
 #[test]
 fn lineage_is_shown_by_stages() {
     let ctx = context();
-    let sums = pairs(&ctx, 3).set_name("pairs").filter(|x| x.1 > 1).reduce_by_key_into(|a, b| a + b, 2);
+    let sums =
+        pairs(&ctx, 3).set_name("pairs").filter(|x| x.1 > 1).reduce_by_key_into(|a, b| a + b, 2);
     let text = sums.join(&sums.partition_by(Modulo(4))).coalesce(1).to_debug_string();
     let short: Vec<&str> = text.lines().map(|l| l.split(" (crates").next().unwrap_or(l)).collect();
     assert_eq!(short, ["?"], "{text}");
