@@ -135,8 +135,11 @@ impl SplitLines {
 
     /// Reads more. Whether there was more.
     fn fill(&mut self) -> io::Result<bool> {
-        self.rest.reserve(defaults::FILE_READ_BYTES + TextBlock::PAD);
-        let got = (&mut self.file).take(defaults::FILE_READ_BYTES as u64).read_to_end(&mut self.rest)?;
+        // Small files shouldn't pin large blocks; the end of a split's last line is looked for in steps.
+        let left = self.split.to.saturating_sub(self.at + self.rest.len() as u64);
+        let room = left.clamp(4 << 10, defaults::FILE_READ_BYTES as u64);
+        self.rest.reserve(room as usize + TextBlock::PAD);
+        let got = (&mut self.file).take(room).read_to_end(&mut self.rest)?;
         Ok(got > 0)
     }
 
@@ -195,7 +198,10 @@ impl SplitLines {
             let (block, replaced) = TextBlock::from_utf8_lossy(bytes);
             if replaced > 0 {
                 let file = self.split.path.display();
-                tracing::warn!("{file}: {replaced} invalid sequences before byte {} are now U+FFFD", self.at);
+                tracing::warn!(
+                    "{file}: {replaced} invalid sequences before byte {} are now U+FFFD",
+                    self.at
+                );
             }
             return Ok(Some(block.lines()));
         }
@@ -458,7 +464,9 @@ mod tests {
         let is = |p: &str, n: &str| {
             matches(&p.chars().collect::<Vec<_>>(), &n.chars().collect::<Vec<_>>())
         };
-        for (p, n) in [("*", ""), ("*.txt", "a.txt"), ("a?c*", "abc"), ("*b*", "abc"), ("*ä?", "xäö")] {
+        for (p, n) in
+            [("*", ""), ("*.txt", "a.txt"), ("a?c*", "abc"), ("*b*", "abc"), ("*ä?", "xäö")]
+        {
             assert!(is(p, n), "{p} {n}");
         }
         for (p, n) in [("*.txt", "a.txt~"), ("?", ""), ("a", "ab"), ("a*c", "ab")] {
@@ -470,10 +478,8 @@ mod tests {
     fn splits_cover_each_file_once_and_are_aligned() {
         for align in [1, 7] {
             for (len, least) in [(0, 2), (7, 2), (70, 3), (7_000, 1), (700_000, 13)] {
-                let files = vec![
-                    Found { path: "a".into(), len },
-                    Found { path: "b".into(), len: 21 },
-                ];
+                let files =
+                    vec![Found { path: "a".into(), len }, Found { path: "b".into(), len: 21 }];
                 let all = splits(files, least, align);
                 for (name, len) in [("a", len), ("b", 21)] {
                     let of: Vec<_> = all.iter().filter(|s| s.path == Path::new(name)).collect();

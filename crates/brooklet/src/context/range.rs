@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Context;
+use crate::conf::defaults;
 use crate::engine::{TaskBody, TaskCx, TaskError};
 use crate::rdd::pipe::{Flow, Pipe};
 use crate::rdd::{Erased, Lineage, Rdd};
-use crate::conf::defaults;
 
 struct RangePipe {
     start: i64,
@@ -131,8 +131,7 @@ mod tests {
                     let want: Vec<i64> = (start..end).step_by(step as usize).collect();
                     assert_eq!(got.collect().unwrap(), want);
                     let got = ctx.range(end, start, -step, parts).collect().unwrap();
-                    let want: Vec<i64> =
-                        (start + 1..=end).rev().step_by(step as usize).collect();
+                    let want: Vec<i64> = (start + 1..=end).rev().step_by(step as usize).collect();
                     assert_eq!(got, want);
                 }
             }

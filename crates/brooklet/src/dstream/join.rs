@@ -30,7 +30,9 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
     {
         self.same_context(other, "join");
         let site = Site::here("join");
-        let two = TransformTwo::lineage_only(self, other, site, move |a, b, _| Ok(a.join_into(&b, a.context().default_parallelism())));
+        let two = TransformTwo::lineage_only(self, other, site, move |a, b, _| {
+            Ok(a.join_into(&b, a.context().default_parallelism()))
+        });
         both(self, other, site, two)
     }
 
@@ -57,7 +59,9 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
     {
         self.same_context(other, "cogroup");
         let site = Site::here("cogroup");
-        let two = TransformTwo::lineage_only(self, other, site, move |a, b, _| Ok(a.cogroup_into(&b, a.context().default_parallelism())));
+        let two = TransformTwo::lineage_only(self, other, site, move |a, b, _| {
+            Ok(a.cogroup_into(&b, a.context().default_parallelism()))
+        });
         both(self, other, site, two)
     }
 
@@ -85,8 +89,9 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
     {
         self.same_context(other, "left_outer_join");
         let site = Site::here("left_outer_join");
-        let two =
-            TransformTwo::lineage_only(self, other, site, |a, b, _| Ok(a.left_outer_join_into(&b, a.context().default_parallelism())));
+        let two = TransformTwo::lineage_only(self, other, site, |a, b, _| {
+            Ok(a.left_outer_join_into(&b, a.context().default_parallelism()))
+        });
         both(self, other, site, two)
     }
 
@@ -114,8 +119,9 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
     {
         self.same_context(other, "right_outer_join");
         let site = Site::here("right_outer_join");
-        let two =
-            TransformTwo::lineage_only(self, other, site, |a, b, _| Ok(a.right_outer_join_into(&b, a.context().default_parallelism())));
+        let two = TransformTwo::lineage_only(self, other, site, |a, b, _| {
+            Ok(a.right_outer_join_into(&b, a.context().default_parallelism()))
+        });
         both(self, other, site, two)
     }
 
@@ -142,8 +148,9 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
     {
         self.same_context(other, "full_outer_join");
         let site = Site::here("full_outer_join");
-        let two =
-            TransformTwo::lineage_only(self, other, site, |a, b, _| Ok(a.full_outer_join_into(&b, a.context().default_parallelism())));
+        let two = TransformTwo::lineage_only(self, other, site, |a, b, _| {
+            Ok(a.full_outer_join_into(&b, a.context().default_parallelism()))
+        });
         both(self, other, site, two)
     }
 }

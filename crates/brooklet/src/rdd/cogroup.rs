@@ -118,11 +118,12 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         self.ctx.same_context(second);
         self.ctx.same_context(third);
         let two = self.cogroup_at(second, parts.clone(), site);
-        two.cogroup_at(third, parts, site).map_values(|(two, c)| {
-            let (a, b) = two.into_iter().next().unwrap_or_default();
-            (a, b, c)
-        })
-        .boxed()
+        two.cogroup_at(third, parts, site)
+            .map_values(|(two, c)| {
+                let (a, b) = two.into_iter().next().unwrap_or_default();
+                (a, b, c)
+            })
+            .boxed()
     }
 
     /// Each key of four RDDs with its values of all of them.
@@ -139,7 +140,14 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
     /// # Panics
     /// When the RDDs belong to several contexts.
     #[track_caller]
-    pub fn cogroup_4<W1: Wire, Q1: Pipe<Out = (K, W1)>, W2: Wire, Q2: Pipe<Out = (K, W2)>, W3: Wire, Q3: Pipe<Out = (K, W3)>>(
+    pub fn cogroup_4<
+        W1: Wire,
+        Q1: Pipe<Out = (K, W1)>,
+        W2: Wire,
+        Q2: Pipe<Out = (K, W2)>,
+        W3: Wire,
+        Q3: Pipe<Out = (K, W3)>,
+    >(
         &self,
         second: &Rdd<(K, W1), Q1>,
         third: &Rdd<(K, W2), Q2>,
@@ -150,7 +158,10 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         V: Wire,
     {
         let site = Site::here("cogroup_4");
-        let parts = default_partitioning(&self.ctx, &[self.side(), second.side(), third.side(), fourth.side()]);
+        let parts = default_partitioning(
+            &self.ctx,
+            &[self.side(), second.side(), third.side(), fourth.side()],
+        );
         self.cogroup_4_at(second, third, fourth, parts, site)
     }
 
@@ -159,7 +170,14 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
     /// # Panics
     /// When the RDDs belong to several contexts.
     #[track_caller]
-    pub fn cogroup_4_into<W1: Wire, Q1: Pipe<Out = (K, W1)>, W2: Wire, Q2: Pipe<Out = (K, W2)>, W3: Wire, Q3: Pipe<Out = (K, W3)>>(
+    pub fn cogroup_4_into<
+        W1: Wire,
+        Q1: Pipe<Out = (K, W1)>,
+        W2: Wire,
+        Q2: Pipe<Out = (K, W2)>,
+        W3: Wire,
+        Q3: Pipe<Out = (K, W3)>,
+    >(
         &self,
         second: &Rdd<(K, W1), Q1>,
         third: &Rdd<(K, W2), Q2>,
@@ -180,7 +198,14 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
     /// # Panics
     /// For a partitioner without partitions, or when the RDDs belong to several contexts.
     #[track_caller]
-    pub fn cogroup_4_with<W1: Wire, Q1: Pipe<Out = (K, W1)>, W2: Wire, Q2: Pipe<Out = (K, W2)>, W3: Wire, Q3: Pipe<Out = (K, W3)>>(
+    pub fn cogroup_4_with<
+        W1: Wire,
+        Q1: Pipe<Out = (K, W1)>,
+        W2: Wire,
+        Q2: Pipe<Out = (K, W2)>,
+        W3: Wire,
+        Q3: Pipe<Out = (K, W3)>,
+    >(
         &self,
         second: &Rdd<(K, W1), Q1>,
         third: &Rdd<(K, W2), Q2>,
@@ -197,7 +222,14 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
     }
 
     #[track_caller]
-    fn cogroup_4_at<W1: Wire, Q1: Pipe<Out = (K, W1)>, W2: Wire, Q2: Pipe<Out = (K, W2)>, W3: Wire, Q3: Pipe<Out = (K, W3)>>(
+    fn cogroup_4_at<
+        W1: Wire,
+        Q1: Pipe<Out = (K, W1)>,
+        W2: Wire,
+        Q2: Pipe<Out = (K, W2)>,
+        W3: Wire,
+        Q3: Pipe<Out = (K, W3)>,
+    >(
         &self,
         second: &Rdd<(K, W1), Q1>,
         third: &Rdd<(K, W2), Q2>,
@@ -213,10 +245,12 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         self.ctx.same_context(third);
         self.ctx.same_context(fourth);
         let three = self.cogroup_3_at(second, third, parts.clone(), site);
-        three.cogroup_at(fourth, parts, site).map_values(|(three, d)| {
-            let (a, b, c) = three.into_iter().next().unwrap_or_default();
-            (a, b, c, d)
-        })
-        .boxed()
+        three
+            .cogroup_at(fourth, parts, site)
+            .map_values(|(three, d)| {
+                let (a, b, c) = three.into_iter().next().unwrap_or_default();
+                (a, b, c, d)
+            })
+            .boxed()
     }
 }

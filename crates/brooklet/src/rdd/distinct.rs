@@ -12,8 +12,10 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     /// The records as keys without values, in the default partitions of this RDD and `others`.
     fn bare(
         &self,
-    ) -> Rdd<(T, ()), super::map::MapPipe<P, impl Fn(T) -> (T, ()) + Send + Sync + 'static + use<T, P>>>
-    {
+    ) -> Rdd<
+        (T, ()),
+        super::map::MapPipe<P, impl Fn(T) -> (T, ()) + Send + Sync + 'static + use<T, P>>,
+    > {
         self.map(|x| (x, ()))
     }
 
@@ -172,9 +174,8 @@ impl<T: Key, P: Pipe<Out = (T, ())>> Rdd<(T, ()), P> {
     ) -> Rdd<T> {
         self.ctx.same_context(other);
         let groups = self.cogroup_at(other, partitioning, site);
-        let both = |(x, (a, b)): (T, (Vec<()>, Vec<()>))| {
-            (!a.is_empty() && !b.is_empty()).then_some(x)
-        };
+        let both =
+            |(x, (a, b)): (T, (Vec<()>, Vec<()>))| (!a.is_empty() && !b.is_empty()).then_some(x);
         groups.filter_map(both).boxed()
     }
 }

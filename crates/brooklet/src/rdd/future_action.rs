@@ -187,12 +187,8 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
         let inner = &self.ctx.0;
         let elsewhere = inner.executor || inner.engine().is_ok_and(|e| e.remote());
         let at_once = elsewhere && self.origin.travel != Travel::Plain;
-        let job = Job {
-            ctx: self.ctx.clone(),
-            stop: Arc::default(),
-            running: Arc::default(),
-            at_once,
-        };
+        let job =
+            Job { ctx: self.ctx.clone(), stop: Arc::default(), running: Arc::default(), at_once };
         let action = FutureAction { shared: shared.clone(), job: job.clone() };
         if in_task() {
             shared.set(Err(Error::ActionInTask { site }));

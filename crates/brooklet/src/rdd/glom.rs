@@ -31,9 +31,8 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
             + use<T, P>,
         >,
     > {
-        let f = |p: &P, cx: &TaskCx<'_>, part: usize| {
-            Ok(vec![p.fold(cx, part, Vec::new(), pushed)?])
-        };
+        let f =
+            |p: &P, cx: &TaskCx<'_>, part: usize| Ok(vec![p.fold(cx, part, Vec::new(), pushed)?]);
         let site = Site::here("glom");
         self.narrow(|parent| EachPartitionPipe { parent, f: Arc::new(f), site })
     }

@@ -104,7 +104,8 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
         if min == max {
             return Ok((vec![min, max], vec![s.count()]));
         }
-        let at = |i: usize| min * (1.0 - i as f64 / buckets as f64) + max * (i as f64 / buckets as f64);
+        let at =
+            |i: usize| min * (1.0 - i as f64 / buckets as f64) + max * (i as f64 / buckets as f64);
         let mut bounds: Vec<f64> = (0..buckets).map(at).collect();
         bounds.push(max);
         bounds[0] = min;

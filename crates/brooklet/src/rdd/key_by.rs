@@ -1,10 +1,10 @@
 //! `key_by` and `group_by`: keys computed from records.
 
+use super::Partitioner;
 use super::Rdd;
 use super::map::MapPipe;
 use super::partitioner::Partitioning;
 use super::pipe::Pipe;
-use super::Partitioner;
 use crate::data::{Data, Key, Wire};
 use crate::engine::Site;
 

@@ -34,7 +34,9 @@ impl<T: Wire, P: Pipe<Out = T>> Iterator for LocalIterator<T, P> {
                 |p, cx| p.fold(cx, cx.partition(), Vec::new(), pushed).map(detach::all),
             );
             match got {
-                Ok(parts) => self.here = parts.into_iter().flatten().collect::<Vec<T>>().into_iter(),
+                Ok(parts) => {
+                    self.here = parts.into_iter().flatten().collect::<Vec<T>>().into_iter()
+                }
                 Err(e) => {
                     self.next = all;
                     return Some(Err(e));

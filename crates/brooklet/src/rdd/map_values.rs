@@ -1,10 +1,10 @@
 //! `map_values` and `flat_map_values`: operators on the values of pairs; keys and partitioner stay.
 
+use super::Rdd;
 use super::about::AboutPipe;
 use super::flat_map::FlatMapPipe;
 use super::map::MapPipe;
 use super::pipe::Pipe;
-use super::Rdd;
 use crate::data::Data;
 use crate::dstream::WithKey;
 use crate::engine::Site;
@@ -34,9 +34,7 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         let site = Site::here("map_values");
         let about = self.pipe.about().of_the_same_keys();
         let f = move |(k, v)| (k, f(v));
-        self.narrow(|parent| {
-            AboutPipe::new(MapPipe { parent, f: f.into(), site }.into(), about)
-        })
+        self.narrow(|parent| AboutPipe::new(MapPipe { parent, f: f.into(), site }.into(), about))
     }
 
     /// The key with each record of the iterator that `f` makes of its value; the partitioner stays.

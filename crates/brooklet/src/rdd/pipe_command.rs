@@ -19,9 +19,14 @@ use crate::conf::defaults;
 use crate::data::Data;
 use crate::engine::{Site, TaskBody, TaskCx, TaskError};
 use crate::error::BoxError;
+use crate::sync::{LockExt, Mutex};
 
 /// How long a task waits for its command before it looks whether it is to stop.
 const LOOK_UP: Duration = Duration::from_millis(50);
+/// How long a task waits before it offers its command more to read.
+const OFFER_AGAIN: Duration = Duration::from_millis(1);
+/// How long the rest of a failed command's error output is waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Bytes that are handed to the command at once.
 const WRITE: usize = 64 << 10;
 /// Such pieces that may wait.
@@ -40,7 +45,8 @@ struct Running {
     /// To the thread that writes; none when all is written.
     input: Option<SyncSender<Vec<u8>>>,
     output: Receiver<Result<String, BoxError>>,
-    errors: thread::JoinHandle<Vec<u8>>,
+    /// The end of what it printed to its standard error, and word when there is no more.
+    errors: (Arc<Mutex<Vec<u8>>>, Receiver<()>),
     name: String,
 }
 
@@ -112,17 +118,21 @@ impl Running {
                 }
             }
         }));
-        let errors = thread::Builder::new().name("brooklet-pipe".into()).spawn(move || {
-            let (mut end, mut piece) = (Vec::new(), [0; 1024]);
+        let (kept, (no_more, ended)) = (Arc::<Mutex<Vec<u8>>>::default(), channel());
+        let end = kept.clone();
+        let errors = spawn(Box::new(move || {
+            let mut piece = [0; 1024];
             while let Ok(n @ 1..) = stderr.read(&mut piece) {
+                let mut end = end.get();
                 end.extend_from_slice(&piece[..n]);
                 let over = end.len().saturating_sub(defaults::PIPE_ERROR_BYTES);
                 end.drain(..over);
             }
-            end
-        });
+            drop(no_more);
+        }));
         match (writing, reading, errors) {
-            (Ok(_), Ok(_), Ok(errors)) => {
+            (Ok(_), Ok(_), Ok(_)) => {
+                let errors = (kept, ended);
                 Ok(Running { child, input: Some(input), output, errors, name })
             }
             (Err(e), ..) | (_, Err(e), _) | (_, _, Err(e)) => {
@@ -144,9 +154,9 @@ impl Running {
                         let _ = self.child.wait();
                         return Err(e);
                     }
-                    // The output's thread is gone, so this only waits.
+                    // Nobody sends: this only waits.
                     let never = channel::<()>();
-                    let _ = never.1.recv_timeout(Duration::from_millis(1));
+                    let _ = never.1.recv_timeout(OFFER_AGAIN);
                 }
                 Err(e) => return Ok(Err(format!("waiting for `{}`: {e}", self.name).into())),
             }
@@ -154,8 +164,9 @@ impl Running {
         if status.success() {
             return Ok(Ok(()));
         }
-        let errors = self.errors.join().unwrap_or_default();
-        let errors = String::from_utf8_lossy(&errors);
+        // Something that the command has started may keep its error output open.
+        let _ = self.errors.1.recv_timeout(LAST_WORDS);
+        let errors = String::from_utf8_lossy(&self.errors.0.get()).into_owned();
         Ok(Err(format!("`{}` ended with {status}: {}", self.name, errors.trim()).into()))
     }
 }
@@ -247,7 +258,7 @@ impl<P: Pipe<Out: Display>> CommandPipe<P> {
                 let line = if given {
                     r.output.try_recv().map_err(|e| e == TryRecvError::Disconnected)
                 } else {
-                    let got = r.output.recv_timeout(LOOK_UP);
+                    let got = r.output.recv_timeout(OFFER_AGAIN);
                     got.map_err(|e| e == RecvTimeoutError::Disconnected)
                 };
                 match line {

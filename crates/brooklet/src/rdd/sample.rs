@@ -85,8 +85,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     ) -> Result<Rdd<T, ScanPipe<P, Draw>>> {
         let site = Site::here("sample");
         check_fraction(site, fraction, with_replacement)?;
-        let how =
-            if with_replacement { How::Often(fraction) } else { How::Once(0.0, fraction) };
+        let how = if with_replacement { How::Often(fraction) } else { How::Once(0.0, fraction) };
         Ok(self.drawn(site, how, seed))
     }
 

@@ -18,12 +18,14 @@ use crate::{Error, Result};
 struct Folder {
     dir: PathBuf,
     temp: PathBuf,
+    /// What is there is replaced.
+    replace: bool,
     whole: bool,
 }
 
 impl Folder {
-    fn begin(dir: &Path, site: Site) -> Result<Folder> {
-        if dir.exists() {
+    fn begin(dir: &Path, replace: bool, site: Site) -> Result<Folder> {
+        if dir.exists() && !replace {
             return Err(Error::io(
                 format!("{site}: {}", dir.display()),
                 io::Error::new(
@@ -40,12 +42,17 @@ impl Folder {
             fs::create_dir_all(&temp)
         })();
         made.map_err(|e| Error::io(format!("{site}: making {}", temp.display()), e))?;
-        Ok(Folder { dir: dir.to_path_buf(), temp, whole: false })
+        Ok(Folder { dir: dir.to_path_buf(), temp, replace, whole: false })
     }
 
     fn finish(mut self, site: Site) -> Result<()> {
-        let named = File::create(self.temp.join("_SUCCESS"))
-            .and_then(|_| fs::rename(&self.temp, &self.dir));
+        let named = (|| {
+            File::create(self.temp.join("_SUCCESS"))?;
+            if self.replace && self.dir.exists() {
+                fs::remove_dir_all(&self.dir)?;
+            }
+            fs::rename(&self.temp, &self.dir)
+        })();
         self.whole = named.is_ok();
         named.map_err(|e| Error::io(format!("{site}: saving to {}", self.dir.display()), e))
     }
@@ -86,7 +93,9 @@ fn failed(file: &Path, e: io::Error) -> TaskError {
 
 impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     /// Saves the RDD as a folder with a text file `part-NNNNN` for each partition, one line for each record,
-    /// and a file `_SUCCESS`. The folder appears under its name when it is whole.
+    /// and a file `_SUCCESS`. The folder appears under its name when it is whole. A folder that is there
+    /// already is an error; but an RDD of a batch (in `transform` and `foreach_rdd`) replaces it, for a batch
+    /// may be run again.
     ///
     /// ```
     /// # let ctx = brooklet::Context::new(brooklet::Conf::new("doc").master("local[2]"))?;
@@ -155,7 +164,12 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
         write: impl Fn(&P, &TaskCx<'_>, &Path) -> Result<(), TaskError> + Send + Sync + 'static,
     ) -> Result<()> {
         // Where a `transform` is replayed for its tasks, the folder is the driver's business.
-        let folder = if self.ctx.0.executor { None } else { Some(Folder::begin(dir, site)?) };
+        let folder = if self.ctx.0.executor {
+            None
+        } else {
+            // A batch that is run again replaces what it wrote.
+            Some(Folder::begin(dir, !self.origin.is_plain(), site)?)
+        };
         let temp = temporary(dir);
         self.run_action(
             site,

@@ -11,10 +11,10 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 
 use super::combine::{ByCombine, ByReduce, Combine, Entry, Groups, Table};
+use super::combined_there::CombinedThere;
 use super::kept::{Kept, Memory};
 use super::partitioner::{Partitioning, carried_hash};
 use super::pipe::{Captured, Pipe, Unshippable, slice_source};
-use super::combined_there::CombinedThere;
 use super::{Erased, Partitioner, Rdd};
 use crate::context::Inner;
 use crate::data::{Data, Key, Wire};
@@ -497,7 +497,10 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
     }
 
     /// A combining shuffle of this RDD.
-    pub(crate) fn combined<C: Wire, F: Combine<V, C>>(&self, spec: ReduceSpec<K, C, F>) -> Rdd<(K, C)>
+    pub(crate) fn combined<C: Wire, F: Combine<V, C>>(
+        &self,
+        spec: ReduceSpec<K, C, F>,
+    ) -> Rdd<(K, C)>
     where
         K: Key,
     {

@@ -124,11 +124,8 @@ fn note(ranks: &mut [u8], precision: u32, entry: u32) {
     let (index, rank) = (entry >> RANK_BITS, entry & ((1 << RANK_BITS) - 1));
     let rest_bits = SPARSE_BITS - precision;
     let rest = index & ((1 << rest_bits) - 1);
-    let rank = if rest == 0 {
-        rank + rest_bits
-    } else {
-        rest.leading_zeros() - (32 - rest_bits) + 1
-    };
+    let rank =
+        if rest == 0 { rank + rest_bits } else { rest.leading_zeros() - (32 - rest_bits) + 1 };
     let register = &mut ranks[(index >> rest_bits) as usize];
     *register = (*register).max(rank as u8);
 }

@@ -53,11 +53,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
             return Ok(Vec::new());
         }
         let all = !with_replacement && n as u64 >= total;
-        let fraction = if all {
-            1.0
-        } else {
-            generous_fraction(n as u64, total, with_replacement)
-        };
+        let fraction = if all { 1.0 } else { generous_fraction(n as u64, total, with_replacement) };
         loop {
             let drawn = self.sample(with_replacement, fraction, random.word())?;
             let parts = drawn.run_action(
@@ -87,9 +83,16 @@ mod tests {
                 assert!(f >= n as f64 / total as f64);
                 let mut random = Random::of(1, 2);
                 let enough = (0..200).filter(|_| {
-                    let drawn: usize = (0..total)
-                        .map(|_| if with { random.poisson(f) } else { usize::from(random.unit() < f) })
-                        .sum();
+                    let drawn: usize =
+                        (0..total)
+                            .map(|_| {
+                                if with {
+                                    random.poisson(f)
+                                } else {
+                                    usize::from(random.unit() < f)
+                                }
+                            })
+                            .sum();
                     drawn as u64 >= n
                 });
                 assert!(enough.count() >= 199, "{n} of {total}, {with}");

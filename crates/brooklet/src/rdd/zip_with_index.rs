@@ -22,9 +22,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     /// # Errors
     /// As [`Rdd::collect`].
     #[track_caller]
-    pub fn zip_with_index(
-        &self,
-    ) -> Result<Rdd<(T, u64), ScanPipe<P, Numbering>>> {
+    pub fn zip_with_index(&self) -> Result<Rdd<(T, u64), ScanPipe<P, Numbering>>> {
         let site = Site::here("zip_with_index");
         let mut first = vec![0];
         if self.num_partitions() > 1 {

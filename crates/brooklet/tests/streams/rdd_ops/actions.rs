@@ -28,7 +28,8 @@ fn local_iterator_fetches_a_partition_when_it_is_asked_for() {
 
 #[test]
 fn local_iterator_ends_after_an_error() {
-    let r = context().parallelize(0..10i64, 5).try_map(|x| if x == 4 { Err("four") } else { Ok(x) });
+    let r =
+        context().parallelize(0..10i64, 5).try_map(|x| if x == 4 { Err("four") } else { Ok(x) });
     let got: Vec<_> = r.to_local_iterator().map(|x| x.map_err(|e| e.to_string())).collect();
     assert_eq!(got.len(), 5);
     assert!(got[4].as_ref().unwrap_err().contains("four"));
@@ -45,15 +46,10 @@ fn take_looks_at_one_partition_then_at_four_then_at_sixteen() {
         let after = work_done(&ctx);
         ((after.0 - before.0) / 2, (after.2 - before.2) / 2)
     };
-    assert_eq!([0, 1, 2, 5, 6, 21, 1_000].map(work), [
-        (0, 0),
-        (1, 1),
-        (2, 5),
-        (2, 5),
-        (3, 21),
-        (3, 21),
-        (5, 100)
-    ]);
+    assert_eq!(
+        [0, 1, 2, 5, 6, 21, 1_000].map(work),
+        [(0, 0), (1, 1), (2, 5), (2, 5), (3, 21), (3, 21), (5, 100)]
+    );
 }
 
 #[test]

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use brooklet::prelude::*;
 use brooklet::testing::{TestEngine, faults::work_done};
-use brooklet::{Error, Rdd};
+use brooklet::{Error, Rdd, Result};
 
 use super::super::{conf, sorted};
 use super::{answer, context, errors, records, records_on};
@@ -41,11 +40,16 @@ fn nothing_comes_of_nothing() {
         });
         assert_eq!(zero, (0, 0.0, 0.0, true, 0, vec![]));
         assert!(answer::<i64, _>(&parts, |r| Ok(r.variance()?.is_nan())));
-        assert_eq!(answer::<i64, _>(&parts, |r| r.fold(7, |a, b| a + b)), 7 * (parts.len() as i64 + 1));
+        assert_eq!(
+            answer::<i64, _>(&parts, |r| r.fold(7, |a, b| a + b)),
+            7 * (parts.len() as i64 + 1)
+        );
         for e in errors::<i64, _>(&parts, |r| Ok(r.context().parallelize([r.first()?], 1))) {
             assert!(e.contains("`first` of an empty RDD"), "{e}");
         }
-        for e in errors::<i64, _>(&parts, |r| Ok(r.context().parallelize([r.histogram_even(3)?.1], 1))) {
+        for e in
+            errors::<i64, _>(&parts, |r| Ok(r.context().parallelize([r.histogram_even(3)?.1], 1)))
+        {
             assert!(e.contains("must have records"), "{e}");
         }
     }
@@ -58,7 +62,9 @@ fn arguments_that_cannot_be_are_refused_with_what_can() {
     let text = |e: Error| e.to_string();
     for f in [-0.1, 1.1, f64::NAN] {
         assert!(text(r.sample(false, f, 1).unwrap_err()).contains("between 0 and 1"));
-        assert!(text(pairs.sample_by_key(false, [(0, f)], 1).unwrap_err()).contains("between 0 and 1"));
+        assert!(
+            text(pairs.sample_by_key(false, [(0, f)], 1).unwrap_err()).contains("between 0 and 1")
+        );
     }
     assert!(text(r.sample(true, -1.0, 1).unwrap_err()).contains("0 or more"));
     assert!(r.sample(true, 3.0, 1).unwrap().count().unwrap() > 10);
@@ -109,7 +115,7 @@ fn panics_name_the_operator_and_its_call() {
             Ok(r.context().parallelize([n.to_string()], 1))
         }),
         ("foreach_async", |r| {
-            r.foreach_async(|x| drop(bad(x))).wait()?;
+            r.foreach_async(|x| assert_eq!(bad(x), x)).wait()?;
             Ok(r.map(|x| x.to_string()).boxed())
         }),
     ];

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::PathBuf;
 
-use brooklet::prelude::*;
 use brooklet::testing::TestEngine;
 
 use super::super::{ENGINES, conf, sorted};
@@ -39,11 +38,13 @@ fn what_was_saved_is_read_again_on_both_engines() {
     let dir = Dir::new("again");
     for engine in ENGINES {
         let to = dir.path(&format!("{engine:?}"));
-        let parts = vec![vec![(1i64, "a".to_string())], vec![], vec![(2, "b".into()), (3, "c".into())]];
+        let parts =
+            vec![vec![(1i64, "a".to_string())], vec![], vec![(2, "b".into()), (3, "c".into())]];
         let (text, object) = (to.join("text"), to.join("object"));
         let out = records_on(engine, conf(), &parts, {
             let (text, object) = (text.clone(), object.clone());
             move |r| {
+                r.map(|_| "of a first attempt").save_as_text_file(&text)?;
                 r.map(|(k, v)| format!("{k} {v}")).save_as_text_file(&text)?;
                 r.save_as_object_file(&object)?;
                 Ok(r)
@@ -80,7 +81,14 @@ fn a_failed_save_leaves_nothing_and_an_old_one_stays() {
 #[test]
 fn files_are_found_by_folder_name_and_pattern() {
     let dir = Dir::new("found");
-    for (name, text) in [("b.log", "2\n3"), ("a.log", "\u{feff}1\r\n"), ("c.txt", "4\n"), (".h.log", "x"), ("_s.log", "x"), ("e.log", "")] {
+    for (name, text) in [
+        ("b.log", "2\n3"),
+        ("a.log", "\u{feff}1\r\n"),
+        ("c.txt", "4\n"),
+        (".h.log", "x"),
+        ("_s.log", "x"),
+        ("e.log", ""),
+    ] {
         fs::write(dir.path(name), text).unwrap();
     }
     fs::create_dir(dir.path("folder.log")).unwrap();
@@ -126,7 +134,8 @@ fn damage_and_other_types_are_errors_that_name_the_file() {
     let to = dir.path("o");
     let ctx = context();
     ctx.parallelize([(1u8, "abc".to_string())], 1).save_as_object_file(&to).unwrap();
-    let e = ctx.object_file::<(String, String, u64)>(&to).unwrap().collect().unwrap_err().to_string();
+    let e =
+        ctx.object_file::<(String, String, u64)>(&to).unwrap().collect().unwrap_err().to_string();
     assert!(e.contains("part-00000") && e.contains("holds no records of"), "{e}");
     let file = to.join("part-00000");
     let mut bytes = fs::read(&file).unwrap();
@@ -150,9 +159,15 @@ fn damage_and_other_types_are_errors_that_name_the_file() {
 fn commands_read_and_print_lines_of_each_partition() {
     let parts = vec![vec![3i64, 1, 2], vec![], vec![5, 4]];
     assert_eq!(records(&parts, |r| Ok(r.pipe(["sort", "-n"]))), ["1", "2", "3", "4", "5"]);
-    assert_eq!(records(&parts, |r| Ok(r.pipe(["wc", "-l"]).map(|s| s.trim().to_string()).boxed())), ["3", "0", "2"]);
+    assert_eq!(
+        records(&parts, |r| Ok(r.pipe(["wc", "-l"]).map(|s| s.trim().to_string()).boxed())),
+        ["3", "0", "2"]
+    );
     // Prints without reading.
-    assert_eq!(records(&parts, |r| Ok(r.pipe(["printf", "a\\nb"]))), ["a", "b", "a", "b", "a", "b"]);
+    assert_eq!(
+        records(&parts, |r| Ok(r.pipe(["printf", "a\\nb"]))),
+        ["a", "b", "a", "b", "a", "b"]
+    );
 }
 
 #[test]
@@ -173,7 +188,10 @@ fn failed_commands_fail_the_task_with_what_they_said() {
     let parts = vec![vec![1i64]];
     for (command, wants) in [
         (vec!["sh", "-c", "cat; echo it broke >&2; exit 7"], ["exit status: 7", "it broke"]),
-        (vec!["no-such-program-of-ours"], ["can't start `no-such-program-of-ours`", "No such file"]),
+        (
+            vec!["no-such-program-of-ours"],
+            ["can't start `no-such-program-of-ours`", "No such file"],
+        ),
         (vec!["printf", "a\\377\\n"], ["`printf", "isn't UTF-8"]),
         (vec![], ["can't start", "empty"]),
     ] {

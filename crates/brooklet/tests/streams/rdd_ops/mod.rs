@@ -12,7 +12,7 @@ use std::fmt::Debug;
 
 use brooklet::prelude::*;
 use brooklet::testing::{Collector, Driver, TestEngine};
-use brooklet::{Rdd, Wire};
+use brooklet::{Rdd, Result, Wire};
 
 use super::{ENGINES, conf};
 

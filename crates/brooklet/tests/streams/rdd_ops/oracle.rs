@@ -4,9 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 
-use brooklet::prelude::*;
 use brooklet::testing::TestEngine;
-use brooklet::{Partitioner, Rdd};
+use brooklet::{Partitioner, Rdd, Result};
 use proptest::prelude::*;
 
 use super::super::{conf, sorted};
@@ -71,7 +70,9 @@ fn text<T: Debug>(v: impl IntoIterator<Item = T>) -> Vec<String> {
 }
 
 /// The records of an RDD as text; a `HashMap` would print in any order, so there is none in them.
-fn shown<T: brooklet::Data + Debug>(r: &Rdd<T, impl brooklet::Pipe<Out = T>>) -> Result<Rdd<String>> {
+fn shown<T: brooklet::Data + Debug>(
+    r: &Rdd<T, impl brooklet::Pipe<Out = T>>,
+) -> Result<Rdd<String>> {
     Ok(r.map(|x| format!("{x:?}")).boxed())
 }
 
@@ -120,7 +121,13 @@ fn ops() -> Vec<(&'static str, Run, Want)> {
     vec![
         (
             "map_partitions_with_index",
-            |s| shown(&s.left.map_partitions_with_index(|i, it| it.map(move |x| (i, x)).collect::<Vec<_>>())),
+            |s| {
+                shown(
+                    &s.left.map_partitions_with_index(|i, it| {
+                        it.map(move |x| (i, x)).collect::<Vec<_>>()
+                    }),
+                )
+            },
             |p| text(p.left.iter().enumerate().flat_map(|(i, v)| v.iter().map(move |x| (i, *x)))),
         ),
         ("glom", |s| shown(&s.left.glom()), |p| text(&p.left)),
@@ -152,9 +159,16 @@ fn ops() -> Vec<(&'static str, Run, Want)> {
         ),
         (
             "group_by_key_with",
-            |s| shown(&s.left.group_by_key_with(Modulo(s.n)).glom().map(|mut v| { v.sort(); v })),
+            |s| {
+                shown(&s.left.group_by_key_with(Modulo(s.n)).glom().map(|mut v| {
+                    v.sort();
+                    v
+                }))
+            },
             |p| {
-                let of = |i| groups(&p.l()).into_iter().filter(move |(k, _)| k.rem_euclid(p.n as i64) == i);
+                let of = |i| {
+                    groups(&p.l()).into_iter().filter(move |(k, _)| k.rem_euclid(p.n as i64) == i)
+                };
                 text((0..p.n as i64).map(|i| of(i).collect::<Vec<_>>()))
             },
         ),
@@ -168,9 +182,12 @@ fn ops() -> Vec<(&'static str, Run, Want)> {
             |s| shown(&s.left.zip_with_unique_id()),
             |p| {
                 let n = p.left.len();
-                text(p.left.iter().enumerate().flat_map(|(k, v)| {
-                    v.iter().enumerate().map(move |(i, x)| (*x, i * n + k))
-                }))
+                text(
+                    p.left
+                        .iter()
+                        .enumerate()
+                        .flat_map(|(k, v)| v.iter().enumerate().map(move |(i, x)| (*x, i * n + k))),
+                )
             },
         ),
         (
@@ -205,9 +222,14 @@ fn ops() -> Vec<(&'static str, Run, Want)> {
         ),
         (
             "intersection",
-            |s| shown(&s.left.intersection(&s.right).union(&s.left.intersection_into(&s.right, s.n))),
+            |s| {
+                shown(
+                    &s.left.intersection(&s.right).union(&s.left.intersection_into(&s.right, s.n)),
+                )
+            },
             |p| {
-                let v: Vec<Pair> = distinct(p.l()).intersection(&distinct(p.r())).copied().collect();
+                let v: Vec<Pair> =
+                    distinct(p.l()).intersection(&distinct(p.r())).copied().collect();
                 text([v.clone(), v].concat())
             },
         ),
@@ -253,9 +275,11 @@ fn ops() -> Vec<(&'static str, Run, Want)> {
             "sample_by_key_exact",
             |s| {
                 let f = [(0, 0.3), (1, 1.0), (2, 0.5)];
-                let mut n: Vec<_> = s.left.sample_by_key_exact(false, f, 9)?.count_by_key()?.into_iter().collect();
+                let mut n: Vec<_> =
+                    s.left.sample_by_key_exact(false, f, 9)?.count_by_key()?.into_iter().collect();
                 n.sort();
-                let mut m: Vec<_> = s.left.sample_by_key_exact(true, f, 9)?.count_by_key()?.into_iter().collect();
+                let mut m: Vec<_> =
+                    s.left.sample_by_key_exact(true, f, 9)?.count_by_key()?.into_iter().collect();
                 m.sort();
                 let drawn = s.left.sample_by_key_exact(false, [(1, 1.0)], 9)?;
                 let rest = drawn.subtract(&s.left).count()?;
@@ -311,7 +335,12 @@ fn ops() -> Vec<(&'static str, Run, Want)> {
             },
             |p| {
                 let v = || p.left.concat().into_iter().map(|x| x.1);
-                one((v().reduce(|a, b| a + b), v().max(), p.l().into_iter().max(), p.l().into_iter().min()))
+                one((
+                    v().reduce(|a, b| a + b),
+                    v().max(),
+                    p.l().into_iter().max(),
+                    p.l().into_iter().min(),
+                ))
             },
         ),
         (
@@ -328,7 +357,8 @@ fn ops() -> Vec<(&'static str, Run, Want)> {
         (
             "asynchronous actions",
             |s| {
-                let (n, all, some) = (s.left.count_async(), s.left.collect_async(), s.left.take_async(s.n));
+                let (n, all, some) =
+                    (s.left.count_async(), s.left.collect_async(), s.left.take_async(s.n));
                 told(s, (n.wait()?, all.wait()?, some.wait()?))
             },
             |p| one((p.l().len(), p.l(), &p.l()[..p.n.min(p.l().len())])),
@@ -354,7 +384,16 @@ fn ops() -> Vec<(&'static str, Run, Want)> {
                 let sums = list(s.left.reduce_by_key_locally(|a, b| a + b)?);
                 let spread = s.left.partition_by_hash(s.n);
                 assert!(spread.partitioner().is_some());
-                told(s, (n, sums, list(s.left.collect_as_map()?), s.left.lookup(&1)?, spread.lookup(&1)?))
+                told(
+                    s,
+                    (
+                        n,
+                        sums,
+                        list(s.left.collect_as_map()?),
+                        s.left.lookup(&1)?,
+                        spread.lookup(&1)?,
+                    ),
+                )
             },
             |p| {
                 let g = groups(&p.l());
@@ -369,7 +408,11 @@ fn ops() -> Vec<(&'static str, Run, Want)> {
             |s| {
                 let f = |a: i64, b: i64| a.max(b);
                 let r = &s.left;
-                let all = [r.reduce_by_key(f), r.reduce_by_key_into(f, s.n), r.reduce_by_key_with(f, Modulo(s.n))];
+                let all = [
+                    r.reduce_by_key(f),
+                    r.reduce_by_key_into(f, s.n),
+                    r.reduce_by_key_with(f, Modulo(s.n)),
+                ];
                 shown(&r.context().union(all))
             },
             |p| text((0..3).flat_map(|_| folded(&p.l(), i64::max))),
@@ -390,7 +433,14 @@ fn ops() -> Vec<(&'static str, Run, Want)> {
         ),
         (
             "fold_by_key",
-            |s| shown(&s.left.coalesce(1).fold_by_key(100, |a, b| a + b).union(&s.left.fold_by_key_into(0, |a, b| a + b, s.n))),
+            |s| {
+                shown(
+                    &s.left
+                        .coalesce(1)
+                        .fold_by_key(100, |a, b| a + b)
+                        .union(&s.left.fold_by_key_into(0, |a, b| a + b, s.n)),
+                )
+            },
             |p| {
                 let sums = folded(&p.l(), |a, b| a + b);
                 text(sums.iter().map(|(k, v)| (*k, v + 100)).chain(sums.iter().copied()))
@@ -401,8 +451,14 @@ fn ops() -> Vec<(&'static str, Run, Want)> {
             |s| {
                 let c = s.left.combine_by_key_into(
                     |v| vec![v],
-                    |mut c, v| { c.push(v); c },
-                    |mut a, b| { a.extend(b); a },
+                    |mut c, v| {
+                        c.push(v);
+                        c
+                    },
+                    |mut a, b| {
+                        a.extend(b);
+                        a
+                    },
                     s.n,
                 );
                 let a = s.left.aggregate_by_key_with(0, |n, _| n + 1, |a, b| a + b, Modulo(s.n));
@@ -437,7 +493,8 @@ fn ops() -> Vec<(&'static str, Run, Want)> {
                 let (l, r) = (&s.left, &s.right);
                 let three = l.cogroup_3(r, l).map(|(k, (a, b, c))| (k, a, b, c, vec![]));
                 let four = l.cogroup_4_into(r, l, r, s.n).map(|(k, (a, b, c, d))| (k, a, b, c, d));
-                let with = l.cogroup_3_with(r, l, Modulo(s.n)).map(|(k, (a, b, c))| (k, a, b, c, vec![]));
+                let with =
+                    l.cogroup_3_with(r, l, Modulo(s.n)).map(|(k, (a, b, c))| (k, a, b, c, vec![]));
                 shown(&three.union(&four).union(&with))
             },
             |p| {
@@ -474,7 +531,8 @@ fn ops() -> Vec<(&'static str, Run, Want)> {
             },
             |p| {
                 let not = groups(&p.r());
-                let v: Vec<Pair> = p.l().into_iter().filter(|(k, _)| !not.contains_key(k)).collect();
+                let v: Vec<Pair> =
+                    p.l().into_iter().filter(|(k, _)| !not.contains_key(k)).collect();
                 text([v.clone(), v].concat())
             },
         ),
@@ -490,7 +548,11 @@ fn ops() -> Vec<(&'static str, Run, Want)> {
             |p| {
                 let v: Vec<i64> = p.l().iter().map(|x| x.1).collect();
                 let n = |f: fn(i64) -> bool| v.iter().filter(|x| f(**x)).count();
-                let h = vec![n(|x| (-50..0).contains(&x)), n(|x| (0..10).contains(&x)), n(|x| (10..=99).contains(&x))];
+                let h = vec![
+                    n(|x| (-50..0).contains(&x)),
+                    n(|x| (0..10).contains(&x)),
+                    n(|x| (10..=99).contains(&x)),
+                ];
                 one((v.len(), v.iter().sum::<i64>() as f64, true, h))
             },
         ),
@@ -499,7 +561,11 @@ fn ops() -> Vec<(&'static str, Run, Want)> {
             |s| {
                 let by_key = s.left.count_approx_distinct_by_key_into(0.01, s.n)?;
                 let n = s.left.count_approx_distinct(0.01)?;
-                shown(&by_key.map(|(k, n)| (Some(k), n)).union(&s.left.context().parallelize([(None, n)], 1)))
+                shown(
+                    &by_key
+                        .map(|(k, n)| (Some(k), n))
+                        .union(&s.left.context().parallelize([(None, n)], 1)),
+                )
             },
             |p| {
                 let all = (None, distinct(p.l()).len());

@@ -129,26 +129,11 @@ fn outputs_of_stages_go_with_their_lineage() {
 #[test]
 fn lineage_is_shown_by_stages() {
     let ctx = context();
-    let sums = pairs(&ctx, 3).set_name("pairs").filter(|x| x.1 > 1).reduce_by_key_into(|a, b| a + b, 2);
+    let sums =
+        pairs(&ctx, 3).set_name("pairs").filter(|x| x.1 > 1).reduce_by_key_into(|a, b| a + b, 2);
     let text = sums.join(&sums.partition_by(Modulo(4))).coalesce(1).to_debug_string();
-    let short: Vec<String> = text
-        .lines()
-        .map(|l| l.split(" (crates").next().unwrap_or(l).replace('`', ""))
-        .collect();
-    assert_eq!(
-        short,
-        [
-            "(1) coalesce",
-            " +- (4) join",
-            " |   |  join",
-            " |   +- (3) x",
-        ][..3]
-            .iter()
-            .map(|s| s.to_string())
-            .chain(short.iter().skip(3).cloned())
-            .collect::<Vec<_>>(),
-        "{text}"
-    );
+    let short: Vec<&str> = text.lines().map(|l| l.split(" (crates").next().unwrap_or(l)).collect();
+    assert_eq!(short, ["?"], "{text}");
     assert_eq!(text.matches("pairs: records in memory").count(), 1, "{text}");
     assert!(text.contains("the same stage as above"), "{text}");
     assert!(text.contains("partitions.rs"), "{text}");
