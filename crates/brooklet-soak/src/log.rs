@@ -60,7 +60,7 @@ fn follow(folder: &Path, secs: u64) -> Result<()> {
         let numbers = lines.map(|line| {
             let (n, sum) = line.split_once(' ')?;
             let digits: u64 = n.bytes().map(|b| u64::from(b.wrapping_sub(b'0'))).sum();
-            (sum.split(' ').next() == Some(&digits.to_string())).then(|| n.parse().ok())?
+            sum.split(" ").next().is_some_and(|d| d == digits.to_string().as_str()).then(|| n.parse().ok())?
         });
         let numbers: Vec<Option<u64>> = numbers.collect();
         let mut seen = s.lock().unwrap_or_else(PoisonError::into_inner);

@@ -419,7 +419,8 @@ fn follow(rig: &mut Rig, folder: &Folder, name: &str, ops: &[Op]) -> (Vec<String
             Op::Batch => seen.extend(rig.batch()),
         }
     }
-    append(&mut rest, &mut written, rest.len().max(1));
+    let all = rest.len().max(1);
+    append(&mut rest, &mut written, all);
     let end = rest.len();
     append(&mut rest, &mut written, end);
     seen.extend(rig.batch());
