@@ -428,3 +428,65 @@ fn spawn_feed(args: &[&str]) -> (Program, u16) {
     let port = address.rsplit(':').next().unwrap().parse().unwrap();
     (feed, port)
 }
+
+/// The address after `before` in a line of standard error.
+fn address_in(program: &mut Program, before: &str) -> String {
+    let err = program.err.as_mut().unwrap();
+    let line = err.map(Result::unwrap).find(|l| l.contains(before)).unwrap();
+    let rest = line.split_once(before).unwrap().1;
+    rest.split(['/', ';']).next().unwrap().to_string()
+}
+
+/// What a server answers to a request, to its end.
+fn http(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn posted_lines_are_counted_and_shown_on_a_page() {
+    let source = "http://127.0.0.1:0/lines";
+    let args = ["word-count", "--source", source, "--serve", "0", "--batch-interval", "50ms"];
+    let mut program = spawn(&args);
+    let input = address_in(&mut program, "posted to http://");
+    let page = address_in(&mut program, "shown at http://");
+
+    let html = http(&page, "GET / HTTP/1.0\r\n\r\n");
+    assert!(html.contains(" 200 OK") && html.contains("/streams/batches/events"), "{html}");
+    let body = "the brook\n<b>the</b> brook & the\n";
+    let post = format!("POST /lines HTTP/1.0\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let answer = http(&input, &post);
+    assert!(answer.ends_with("{\"stored\":2}"), "{answer}");
+
+    let mut events = TcpStream::connect(&page).unwrap();
+    events.write_all(b"GET /streams/batches/events HTTP/1.0\r\n\r\n").unwrap();
+    let shown = BufReader::new(events).lines().map(Result::unwrap).find_map(|line| {
+        let batch: Value = serde_json::from_str(line.strip_prefix("data: ")?).unwrap();
+        let shown = batch["values"][0].clone();
+        (shown["total_records"] == 2).then_some(shown)
+    });
+    let shown = shown.unwrap();
+    assert_eq!((&shown["total_words"], &shown["total_distinct"]), (&6.into(), &4.into()));
+    let top = serde_json::json!([["brook", 2], ["the", 2], ["&", 1], ["<b>the</b>", 1]]);
+    assert_eq!(shown["total_top"], top);
+    program.interrupt();
+    let (out, _, code) = program.end();
+    assert_eq!(code, Some(0), "{out:?}");
+    assert!(out.iter().any(|l| l.starts_with("total: ") && l.contains("2 records, 6 words")));
+}
+
+#[test]
+fn a_taken_port_of_the_page_says_what_to_do() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let done = run(&["word-count", "--serve", &port]);
+    let err = text(&done.stderr);
+    assert_eq!(done.status.code(), Some(1), "{err}");
+    assert!(err.contains(&port) && err.contains("choose another port"), "{err}");
+    let done = run(&["word-count", "--serve", "http"]);
+    assert_eq!(done.status.code(), Some(2));
+    assert!(text(&done.stderr).contains("a PORT from 0 to 65535"));
+}

@@ -298,7 +298,8 @@ async fn refuse(body: Incoming, status: StatusCode, text: &str) -> Answered {
     closing(answer::refused(status, text))
 }
 
-async fn discard(mut body: Incoming) {
+/// Reads what is left of a body, up to a limit.
+pub(super) async fn discard(mut body: Incoming) {
     let discarding = async {
         let mut left = defaults::HTTP_DISCARD_BYTES;
         while let Ok(Some(piece)) = next_piece(&mut body).await {

@@ -52,7 +52,11 @@ impl Routes {
         let push = self.pushes.get(path);
         let found = self.find(path);
         let allowed = match (&push, &found) {
-            (None, None) => return self.not_found(path),
+            (None, None) => {
+                let answer = self.not_found(path);
+                push::discard(request.into_body()).await;
+                return answer;
+            }
             (Some(_), None) => "POST, OPTIONS",
             (None, Some(_)) => "GET, HEAD, OPTIONS",
             (Some(_), Some(_)) => "GET, HEAD, POST, OPTIONS",
@@ -64,7 +68,10 @@ impl Routes {
                 push::answer(&push, request).await
             }
             (&Method::GET | &Method::HEAD, _, Some(found)) => show(&found, &request),
-            _ => answer::not_allowed(allowed),
+            _ => {
+                push::discard(request.into_body()).await;
+                answer::not_allowed(allowed)
+            }
         }
     }
 

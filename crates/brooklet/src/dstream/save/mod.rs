@@ -144,6 +144,17 @@ fn write_part(
     fs::rename(&attempt, &part).map_err(|e| at(&part, e))
 }
 
+/// Removes what attempts have left that failed on the way.
+fn remove_attempts(temp: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(temp)? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes the temporary folder, has it filled, and gives it its name.
 fn write_batch(dir: &Path, fill: impl FnOnce() -> Result<()>) -> Result<()> {
     let temp = temporary(dir);
@@ -157,6 +168,7 @@ fn write_batch(dir: &Path, fill: impl FnOnce() -> Result<()>) -> Result<()> {
     prepared.map_err(failed)?;
     fill().inspect_err(|_| drop(fs::remove_dir_all(&temp)))?;
     (|| {
+        remove_attempts(&temp)?;
         File::create(temp.join("_SUCCESS"))?;
         if dir.exists() {
             fs::remove_dir_all(dir)?; // a batch that is run again replaces what it wrote
