@@ -1,6 +1,7 @@
 //! The command line: options, their defaults, and what is refused.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -32,7 +33,8 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct WordCount {
-    /// What to count: socket://HOST:PORT, stdin, or http://HOST:PORT/PATH, where lines are taken that
+    /// What to count: socket://HOST:PORT, stdin, file:///DIR (files that are or come there), log:///FILE
+    /// (what is added to a log, through rotation), or http://HOST:PORT/PATH, where lines are taken that
     /// others POST [default: an embedded feed of generated text]
     #[arg(long, value_name = "SOURCE")]
     pub source: Option<Source>,
@@ -115,6 +117,10 @@ pub enum Source {
         address: String,
         path: String,
     },
+    /// The files of a directory.
+    Files(PathBuf),
+    /// A growing file.
+    Log(PathBuf),
 }
 
 impl FromStr for Source {
@@ -131,9 +137,16 @@ impl FromStr for Source {
             })?;
             return Ok(Source::Http { address: address.into(), path: path.into() });
         }
+        if let Some(path) = text.strip_prefix("file://") {
+            return local_path(text, path, "file:///DIR").map(Source::Files);
+        }
+        if let Some(path) = text.strip_prefix("log://") {
+            return local_path(text, path, "log:///FILE").map(Source::Log);
+        }
         let Some(address) = text.strip_prefix("socket://") else {
             return Err(format!(
-                "`{text}` is no source: use socket://HOST:PORT, http://HOST:PORT/PATH or stdin"
+                "`{text}` is no source: use socket://HOST:PORT, file:///DIR, log:///FILE, \
+                 http://HOST:PORT/PATH or stdin"
             ));
         };
         let Some((host, port)) = address.trim_end_matches('/').rsplit_once(':') else {
@@ -155,12 +168,25 @@ impl fmt::Display for Source {
         match self {
             Source::Stdin => f.write_str("stdin"),
             Source::Http { address, path } => write!(f, "http://{address}{path}"),
+            Source::Files(dir) => write!(f, "file://{}", dir.display()),
+            Source::Log(file) => write!(f, "log://{}", file.display()),
             Source::Socket { host, port } if host.contains(':') => {
                 write!(f, "socket://[{host}]:{port}")
             }
             Source::Socket { host, port } => write!(f, "socket://{host}:{port}"),
         }
     }
+}
+
+/// The path of `file:///DIR`; one that doesn't begin with `/` is relative to the working directory.
+fn local_path(text: &str, path: &str, form: &str) -> Result<PathBuf, String> {
+    if path.is_empty() {
+        return Err(format!(
+            "`{text}` has no path: write {form}, or {} for a relative path",
+            form.replace("///", "://")
+        ));
+    }
+    Ok(path.into())
 }
 
 /// Whether `HOST:PORT` can be an address to listen at.
@@ -206,13 +232,20 @@ mod tests {
 
     #[test]
     fn sources_are_read_and_shown_alike() {
-        for text in
-            ["stdin", "socket://localhost:9999", "socket://[::1]:80", "http://127.0.0.1:0/logs"]
-        {
+        for text in [
+            "stdin",
+            "socket://localhost:9999",
+            "socket://[::1]:80",
+            "http://127.0.0.1:0/logs",
+            "file:///in",
+            "log://app.log",
+        ] {
             assert_eq!(text.parse::<Source>().unwrap().to_string(), text);
         }
         for (text, hint) in [
             ("kafka://x", "is no source"),
+            ("file://", "has no path"),
+            ("log://", "has no path"),
             ("socket://localhost", "has no port"),
             ("socket://:80", "has no host"),
             ("socket://h:99999", "1 to 65535"),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
@@ -51,6 +52,17 @@ pub fn run(args: &args::WordCount) -> Result<(), Failure> {
         })?),
         Some(Source::Socket { host, port }) => {
             check_reachable(host, *port)?;
+            None
+        }
+        Some(Source::Files(dir)) => {
+            check_directory(dir, "reads the files of a directory; make it first")?;
+            None
+        }
+        Some(Source::Log(file)) => {
+            // The log itself may come later.
+            let folder =
+                file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            check_directory(folder, "follows a log in that directory; make it first")?;
             None
         }
         Some(Source::Stdin | Source::Http { .. }) => None,
@@ -114,6 +126,8 @@ fn stream(
     let lines: DStream<Str> = match (feed, &args.source) {
         (_, Some(Source::Socket { host, port })) => ssc.socket_text_stream(host, *port),
         (_, Some(Source::Http { address, path })) => ssc.http_text_stream(address, path),
+        (_, Some(Source::Files(dir))) => ssc.text_file_stream(dir),
+        (_, Some(Source::Log(file))) => ssc.log_file_stream(file)?,
         (Some(feed), _) => ssc.socket_text_stream("127.0.0.1", feed.addr().port()),
         (None, _) => ssc.stdin_text_stream(),
     };
@@ -151,6 +165,16 @@ impl StreamingListener for Figures {
             processing: info.processing_delay().unwrap_or_default(),
             delay: info.generation_delay() + info.scheduling_delay().unwrap_or_default(),
         });
+    }
+}
+
+/// Fails when there is no such directory, or it can't be read.
+fn check_directory(dir: &Path, why: &str) -> Result<(), Failure> {
+    match std::fs::read_dir(dir) {
+        Ok(_) => Ok(()),
+        Err(e) => {
+            Err(Failure::Unreachable(format!("can't read {}: {e}; --source {why}", dir.display())))
+        }
     }
 }
 

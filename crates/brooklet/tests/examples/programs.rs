@@ -36,6 +36,28 @@ fn network_word_count_counts_what_the_server_sends() {
 }
 
 #[test]
+fn hdfs_word_count_counts_each_file_once() {
+    let dir = std::env::temp_dir().join(format!("brooklet-example-files-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("old.txt"), "the brook\n").unwrap();
+    let mut example = Example::start("hdfs_word_count", &[dir.to_str().unwrap()]);
+    let mut lines = Vec::new();
+    while pairs(&lines).is_empty() {
+        lines.push(example.line());
+    }
+    // Moved in whole, while the program runs.
+    let aside = dir.with_extension("aside");
+    std::fs::write(&aside, "the long brook 流\n").unwrap();
+    std::fs::rename(&aside, dir.join("new.txt")).unwrap();
+    while pairs(&lines).values().sum::<u64>() < 6 {
+        lines.push(example.line());
+    }
+    let expected = [("brook", 2), ("long", 1), ("the", 2), ("流", 1)];
+    assert_eq!(pairs(&lines), expected.map(|(w, n)| (w.to_string(), n)).into());
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
 fn custom_receiver_averages_every_reading() {
     let lines = Example::start("custom_receiver", &[]).rest();
     let mut readings = BTreeMap::new();
