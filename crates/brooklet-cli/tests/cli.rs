@@ -269,6 +269,62 @@ fn a_socket_is_counted_until_the_interrupt() {
 }
 
 #[test]
+fn files_of_a_directory_are_counted_once() {
+    let dir = std::env::temp_dir().join(format!("brooklet-cli-files-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("there.txt"), TEXT).unwrap();
+    let source = format!("file://{}", dir.display());
+    let args = ["word-count", "--json", "--batch-interval", "100ms", "--source", &source];
+    let mut program = spawn(&args);
+    let mut seen = vec![program.out.next().unwrap().unwrap()];
+    while sums(&seen).0 == 0 {
+        seen.push(program.out.next().unwrap().unwrap());
+    }
+    program.interrupt();
+    let (rest, err, code) = program.end();
+    seen.extend(rest.into_iter().filter(|l| l.starts_with('{')));
+    assert_eq!(code, Some(0), "{err:?}");
+    assert_eq!(sums(&seen), (TEXT.lines().count() as u64, count(TEXT)), "{err:?}");
+    std::fs::remove_dir_all(&dir).unwrap();
+    let out = run(&args);
+    let err = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(3), "{err}");
+    assert!(err.contains(dir.to_str().unwrap()) && err.contains("make it first"), "{err}");
+}
+
+#[test]
+fn what_is_added_to_a_log_is_counted_through_its_rotation() {
+    let dir = std::env::temp_dir().join(format!("brooklet-cli-log-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let log = dir.join("app.log");
+    std::fs::write(&log, "before the start\n").unwrap();
+    let source = format!("log://{}", log.display());
+    let mut program =
+        spawn(&["word-count", "--json", "--batch-interval", "50ms", "--source", &source]);
+    // The first batch shows that the end of the log has been found.
+    let mut seen = vec![program.out.next().unwrap().unwrap()];
+    let append = |text: &str| {
+        let mut file = std::fs::File::options().append(true).create(true).open(&log).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    };
+    append("one two\n");
+    while sums(&seen).0 < 1 {
+        seen.push(program.out.next().unwrap().unwrap());
+    }
+    append("two three\n");
+    std::fs::rename(&log, dir.join("app.log.1")).unwrap();
+    append("four\n");
+    while sums(&seen).0 < 3 {
+        seen.push(program.out.next().unwrap().unwrap());
+    }
+    program.interrupt();
+    let (_, err, code) = program.end();
+    assert_eq!(code, Some(0), "{err:?}");
+    assert_eq!(sums(&seen).1, count("one two two three four"), "{err:?}");
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
 fn wrong_arguments_end_with_code_2_and_say_what_is_right() {
     for (args, hints) in [
         (&["word-count", "--batch-interval", "5"][..], &["--batch-interval", "no unit", "5s"][..]),
