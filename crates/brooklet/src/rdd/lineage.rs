@@ -68,7 +68,7 @@ impl Lineage {
 
 impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     /// The lineage as text, for people: one line for each operator with its call site, a block (with its
-    /// number of partitions) for each stage. Runs nothing.
+    /// number of partitions) for each stage and for each of several parents. Runs nothing.
     ///
     /// ```
     /// # let ctx = brooklet::Context::new(brooklet::Conf::new("doc").master("local[2]"))?;

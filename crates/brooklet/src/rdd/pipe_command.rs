@@ -66,7 +66,8 @@ impl Running {
     fn start(command: &[String]) -> Result<Running, BoxError> {
         let name = command.join(" ");
         let cannot = |e: &dyn Display| -> BoxError { format!("can't start `{name}`: {e}").into() };
-        let (program, args) = command.split_first().ok_or("the command is empty")?;
+        let (program, args) =
+            command.split_first().ok_or("it needs the name of a program, and has none")?;
         let mut child = Command::new(program)
             .args(args)
             .stdin(Stdio::piped())

@@ -229,7 +229,9 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
         let sum = |p: &P, cx: &crate::engine::TaskCx<'_>| {
             p.fold(cx, cx.partition(), 0.0, |a, x| a + x.to_f64())
         };
-        Ok(self.run_action(Site::here("sum"), |n| 0..n, sum)?.iter().sum())
+        let parts = self.run_action(Site::here("sum"), |n| 0..n, sum)?;
+        // Not `sum()`, which is -0 of nothing.
+        Ok(parts.into_iter().fold(0.0, |a, b| a + b))
     }
 
     /// The mean of the numbers; 0 of none, as in the original.

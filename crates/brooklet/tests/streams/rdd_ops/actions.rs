@@ -100,14 +100,14 @@ fn futures_wake_whoever_polls_them() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (release, wait) = channel::<()>();
     let wait = std::sync::Mutex::new(wait);
-    let slow = ctx.parallelize(0..4i64, 2).foreach_partition_async(move |it| {
-        if it.len() == 2 {
-            let _ = wait.lock().unwrap().try_recv();
-        }
+    let slow = ctx.parallelize([1i64], 1).foreach_partition_async(move |_| {
+        wait.lock().unwrap().recv_timeout(HANG).map_err(|e| e.to_string())
     });
     let all = ctx.parallelize(0..1_000i64, 3).collect_async();
     let got = runtime.block_on(async move {
-        let first = tokio::spawn(async move { slow.await });
+        let first = tokio::spawn(slow);
+        tokio::task::yield_now().await; // it is polled, and waits
+        assert!(!first.is_finished());
         release.send(()).unwrap();
         first.await.unwrap().unwrap();
         all.await

@@ -193,7 +193,7 @@ fn failed_commands_fail_the_task_with_what_they_said() {
             ["can't start `no-such-program-of-ours`", "No such file"],
         ),
         (vec!["printf", "a\\377\\n"], ["`printf", "isn't UTF-8"]),
-        (vec![], ["can't start", "empty"]),
+        (vec![], ["needs the name of a program", "has none"]),
     ] {
         let c: Vec<String> = command.iter().map(|s| s.to_string()).collect();
         for e in errors(&parts, move |r| Ok(r.pipe(c.clone()))) {
