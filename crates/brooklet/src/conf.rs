@@ -70,6 +70,8 @@ pub mod defaults {
     pub const PRINT_ELEMENTS: usize = 10;
     /// Events that may wait for a slow listener; above it the oldest are dropped and counted.
     pub const LISTENER_QUEUE: usize = 10_000;
+    /// How often a task that waits for a future looks whether its job is cancelled.
+    pub const CANCEL_CHECK: Duration = Duration::from_millis(20);
     /// Threads of the runtime for receivers and sinks that are `async`.
     pub const IO_THREADS: usize = 1;
     /// Records (or about 16 kB) in the chunks that cross an erased boundary.

@@ -1,13 +1,164 @@
-//! `join`: pairs of values that two streams have for a key in the same batch.
+//! `join`, the outer joins and `cogroup`: what two streams have for a key in the same batch.
 
-use super::transform::{TransformTwo, both};
-use super::{DStream, Node};
+use std::sync::Arc;
+
+use super::{DStream, Kind, LineageNode, Node, by_user};
 use crate::data::{Data, Key, Wire};
-use crate::engine::Site;
+use crate::engine::{OpId, Role, Site, StageKey};
+use crate::rdd::flat_map::FlatMapPipe;
+use crate::rdd::group::Dealt;
+use crate::rdd::join::{Both, Cogrouped, full_join, inner_join, left_join, right_join};
+use crate::rdd::kept::Memory;
+use crate::rdd::partitioner::Partitioning;
+use crate::rdd::{Erased, Partitioner, Pipe};
+
+/// A side that is dealt out: its stage's number, and what it keeps from batch to batch.
+struct Side<K, V> {
+    sub: u32,
+    memory: Arc<Memory<K, V>>,
+}
+
+impl<K, V> Clone for Side<K, V> {
+    fn clone(&self) -> Self {
+        Side { sub: self.sub, memory: self.memory.clone() }
+    }
+}
+
+impl<K, V> Side<K, V> {
+    fn new(sub: u32) -> Side<K, V> {
+        Side { sub, memory: Arc::default() }
+    }
+}
 
 impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
-    /// Each pair of values that this stream and `other` have for a key in the same batch. Both must have
-    /// an RDD for the batch.
+    /// Both sides dealt out and gathered by key; `finish` makes the records of it.
+    #[track_caller]
+    fn cogrouped<W: Wire, M: Node<Out = (K, W)>, P: Pipe<Out: Data>>(
+        &self,
+        other: &DStream<(K, W), M>,
+        partitioning: Partitioning<K>,
+        site: Site,
+        finish: impl Fn(Arc<Cogrouped<K, V, W>>) -> P + Send + Sync + 'static,
+    ) -> DStream<P::Out>
+    where
+        K: Key,
+        V: Wire,
+    {
+        self.same_context(other, site.op);
+        let (left, right) = (self.parent(), other.parent());
+        let (l, r) = (Side::<K, V>::new(0), Side::<K, W>::new(1));
+        let (kept_l, kept_r) = (l.memory.clone(), r.memory.clone());
+        let path = format!("({}+{})/{}", self.path, other.path, site.op);
+        let slide = self.slide_duration();
+        let mut op = OpId::default();
+        let node = self.graph.add(&path, Kind::Lineage, site, |id| {
+            op = id;
+            let node = LineageNode::new(slide, move |g, t| {
+                let key = |sub| StageKey { op: id, sub, role: Role::Map, batch: t };
+                let (a, b) = (left.at(g, t, site)?, right.at(g, t, site)?);
+                let ctx = &g.ctx.0;
+                let a = Dealt::new(ctx, key(l.sub), a, &l.memory, &partitioning, site);
+                let b = Dealt::new(ctx, key(r.sub), b, &r.memory, &partitioning, site);
+                let both = Cogrouped::new(a, b, partitioning.partitions(), site);
+                Ok(Some(Erased::new(Arc::new(finish(Arc::new(both))))))
+            });
+            Arc::new(node.on_forget(move || {
+                kept_l.tick();
+                kept_r.tick();
+            }))
+        });
+        DStream::boundary(&self.graph, node, &path, op)
+    }
+
+    /// A join: `pairs` makes the records of a key with its values of both sides.
+    #[track_caller]
+    fn joined<W: Wire, M: Node<Out = (K, W)>, I: IntoIterator<Item: Data> + 'static>(
+        &self,
+        other: &DStream<(K, W), M>,
+        partitioning: Partitioning<K>,
+        site: Site,
+        pairs: impl Fn((K, Both<V, W>)) -> I + Send + Sync + 'static,
+    ) -> DStream<I::Item>
+    where
+        K: Key,
+        V: Wire,
+    {
+        let f = Arc::new(pairs);
+        self.cogrouped(other, partitioning, site, move |parent| FlatMapPipe {
+            parent,
+            f: f.clone(),
+            site,
+        })
+    }
+
+    fn default_partitioning(&self) -> Partitioning<K> {
+        Partitioning::Hash(self.graph.ctx.default_parallelism())
+    }
+}
+
+/// One join in its three forms.
+macro_rules! join_forms {
+    ($(#[$doc:meta])* $name:ident, $into:ident, $with:ident, $out:ty, |$s:ident, $o:ident, $p:ident, $site:ident| $make:expr) => {
+        impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
+            $(#[$doc])*
+            #[track_caller]
+            pub fn $name<W: Wire, M: Node<Out = (K, W)>>(
+                &self,
+                other: &DStream<(K, W), M>,
+            ) -> DStream<$out>
+            where
+                K: Key,
+                V: Wire,
+            {
+                let ($s, $o, $p) = (self, other, self.default_partitioning());
+                let $site = Site::here(stringify!($name));
+                $make
+            }
+
+            #[doc = concat!("[`DStream::", stringify!($name), "`] into `partitions` partitions (at least 1).")]
+            ///
+            /// # Panics
+            /// As [`DStream::join`].
+            #[track_caller]
+            pub fn $into<W: Wire, M: Node<Out = (K, W)>>(
+                &self,
+                other: &DStream<(K, W), M>,
+                partitions: usize,
+            ) -> DStream<$out>
+            where
+                K: Key,
+                V: Wire,
+            {
+                let ($s, $o, $p) = (self, other, Partitioning::Hash(partitions.max(1)));
+                let $site = Site::here(stringify!($name));
+                $make
+            }
+
+            #[doc = concat!("[`DStream::", stringify!($name), "`] with the user's own partitioning of keys.")]
+            ///
+            /// # Panics
+            /// As [`DStream::join`], and for a partitioner without partitions.
+            #[track_caller]
+            pub fn $with<W: Wire, M: Node<Out = (K, W)>>(
+                &self,
+                other: &DStream<(K, W), M>,
+                partitioner: impl Partitioner<K>,
+            ) -> DStream<$out>
+            where
+                K: Key,
+                V: Wire,
+            {
+                let $site = Site::here(stringify!($name));
+                let ($s, $o, $p) = (self, other, by_user($site, partitioner));
+                $make
+            }
+        }
+    };
+}
+
+join_forms! {
+    /// Each pair of values that this stream and `other` have for a key in the same batch, in as many
+    /// partitions as the default parallelism. Both must have an RDD for the batch.
     ///
     /// ```
     /// use brooklet::testing::run_sorted;
@@ -19,48 +170,11 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
     ///
     /// # Panics
     /// When the streams belong to two contexts or have two slide durations.
-    #[track_caller]
-    pub fn join<W: Wire, M: Node<Out = (K, W)>>(
-        &self,
-        other: &DStream<(K, W), M>,
-    ) -> DStream<(K, (V, W))>
-    where
-        K: Key,
-        V: Wire,
-    {
-        self.same_context(other, "join");
-        let site = Site::here("join");
-        let two = TransformTwo::lineage_only(self, other, site, move |a, b, _| Ok(a.join(&b)));
-        both(self, other, site, two)
-    }
+    join, join_into, join_with, (K, (V, W)),
+    |left, right, parts, site| left.joined(right, parts, site, inner_join)
+}
 
-    /// Each key of either stream in a batch with its values of both.
-    ///
-    /// ```
-    /// use brooklet::testing::run_sorted;
-    /// let out = run_sorted([vec![(1, 'a')]], |s| s.cogroup(&s.map(|(k, _)| (k + 1, 0.5))));
-    /// assert_eq!(out.len(), 1);
-    /// assert_eq!(out[0][0], (1, (vec!['a'], vec![])));
-    /// assert_eq!(out[0][1], (2, (vec![], vec![0.5])));
-    /// ```
-    ///
-    /// # Panics
-    /// As [`DStream::join`].
-    #[track_caller]
-    pub fn cogroup<W: Wire, M: Node<Out = (K, W)>>(
-        &self,
-        other: &DStream<(K, W), M>,
-    ) -> DStream<(K, (Vec<V>, Vec<W>))>
-    where
-        K: Key,
-        V: Wire,
-    {
-        self.same_context(other, "cogroup");
-        let site = Site::here("cogroup");
-        let two = TransformTwo::lineage_only(self, other, site, move |a, b, _| Ok(a.cogroup(&b)));
-        both(self, other, site, two)
-    }
-
+join_forms! {
     /// Each value of this stream with each value of `other` for the key in the same batch, or with
     /// `None` where `other` has none.
     ///
@@ -74,22 +188,11 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
     ///
     /// # Panics
     /// As [`DStream::join`].
-    #[track_caller]
-    pub fn left_outer_join<W: Wire, M: Node<Out = (K, W)>>(
-        &self,
-        other: &DStream<(K, W), M>,
-    ) -> DStream<(K, (V, Option<W>))>
-    where
-        K: Key,
-        V: Wire,
-    {
-        self.same_context(other, "left_outer_join");
-        let site = Site::here("left_outer_join");
-        let two =
-            TransformTwo::lineage_only(self, other, site, |a, b, _| Ok(a.left_outer_join(&b)));
-        both(self, other, site, two)
-    }
+    left_outer_join, left_outer_join_into, left_outer_join_with, (K, (V, Option<W>)),
+    |left, right, parts, site| left.joined(right, parts, site, left_join)
+}
 
+join_forms! {
     /// Each value of `other` with each value of this stream for the key in the same batch, or with
     /// `None` where this stream has none.
     ///
@@ -103,22 +206,11 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
     ///
     /// # Panics
     /// As [`DStream::join`].
-    #[track_caller]
-    pub fn right_outer_join<W: Wire, M: Node<Out = (K, W)>>(
-        &self,
-        other: &DStream<(K, W), M>,
-    ) -> DStream<(K, (Option<V>, W))>
-    where
-        K: Key,
-        V: Wire,
-    {
-        self.same_context(other, "right_outer_join");
-        let site = Site::here("right_outer_join");
-        let two =
-            TransformTwo::lineage_only(self, other, site, |a, b, _| Ok(a.right_outer_join(&b)));
-        both(self, other, site, two)
-    }
+    right_outer_join, right_outer_join_into, right_outer_join_with, (K, (Option<V>, W)),
+    |left, right, parts, site| left.joined(right, parts, site, right_join)
+}
 
+join_forms! {
     /// Each pair of values of a key in the same batch, with `None` for the stream that has none.
     ///
     /// ```
@@ -131,19 +223,23 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
     ///
     /// # Panics
     /// As [`DStream::join`].
-    #[track_caller]
-    pub fn full_outer_join<W: Wire, M: Node<Out = (K, W)>>(
-        &self,
-        other: &DStream<(K, W), M>,
-    ) -> DStream<(K, (Option<V>, Option<W>))>
-    where
-        K: Key,
-        V: Wire,
-    {
-        self.same_context(other, "full_outer_join");
-        let site = Site::here("full_outer_join");
-        let two =
-            TransformTwo::lineage_only(self, other, site, |a, b, _| Ok(a.full_outer_join(&b)));
-        both(self, other, site, two)
-    }
+    full_outer_join, full_outer_join_into, full_outer_join_with, (K, (Option<V>, Option<W>)),
+    |left, right, parts, site| left.joined(right, parts, site, full_join)
+}
+
+join_forms! {
+    /// Each key of either stream in a batch with its values of both.
+    ///
+    /// ```
+    /// use brooklet::testing::run_sorted;
+    /// let out = run_sorted([vec![(1, 'a')]], |s| s.cogroup(&s.map(|(k, _)| (k + 1, 0.5))));
+    /// assert_eq!(out.len(), 1);
+    /// assert_eq!(out[0][0], (1, (vec!['a'], vec![])));
+    /// assert_eq!(out[0][1], (2, (vec![], vec![0.5])));
+    /// ```
+    ///
+    /// # Panics
+    /// As [`DStream::join`].
+    cogroup, cogroup_into, cogroup_with, (K, (Vec<V>, Vec<W>)),
+    |left, right, parts, site| left.joined(right, parts, site, Some)
 }

@@ -13,9 +13,9 @@ use crate::data::{Data, Key, Wire};
 use crate::engine::{Role, Site, TaskBody, TaskCx, TaskError};
 
 /// Both sides' values of a key.
-type Both<V, W> = (Vec<V>, Vec<W>);
+pub(crate) type Both<V, W> = (Vec<V>, Vec<W>);
 
-struct Cogrouped<K, V, W> {
+pub(crate) struct Cogrouped<K, V, W> {
     left: Dealt<K, V>,
     right: Dealt<K, W>,
     parts: usize,
@@ -23,6 +23,10 @@ struct Cogrouped<K, V, W> {
 }
 
 impl<K: Key, V: Wire, W: Wire> Cogrouped<K, V, W> {
+    pub(crate) fn new(left: Dealt<K, V>, right: Dealt<K, W>, parts: usize, site: Site) -> Self {
+        Cogrouped { left, right, parts, site }
+    }
+
     fn read(
         &self,
         cx: &TaskCx<'_>,
@@ -212,7 +216,7 @@ pub(crate) fn inner_join<K: Data, V: Data, W: Data>(
     })
 }
 
-fn left_join<K: Data, V: Data, W: Data>(
+pub(crate) fn left_join<K: Data, V: Data, W: Data>(
     (k, (left, right)): (K, Both<V, W>),
 ) -> Vec<(K, (V, Option<W>))> {
     let right = or_none(right);
@@ -220,7 +224,7 @@ fn left_join<K: Data, V: Data, W: Data>(
     pairs.map(|p| (k.clone(), p)).collect()
 }
 
-fn right_join<K: Data, V: Data, W: Data>(
+pub(crate) fn right_join<K: Data, V: Data, W: Data>(
     (k, (left, right)): (K, Both<V, W>),
 ) -> Vec<(K, (Option<V>, W))> {
     let left = or_none(left);
@@ -228,7 +232,7 @@ fn right_join<K: Data, V: Data, W: Data>(
     pairs.map(|p| (k.clone(), p)).collect()
 }
 
-fn full_join<K: Data, V: Data, W: Data>(
+pub(crate) fn full_join<K: Data, V: Data, W: Data>(
     (k, (left, right)): (K, Both<V, W>),
 ) -> Vec<(K, (Option<V>, Option<W>))> {
     let (left, right) = (or_none(left), or_none(right));

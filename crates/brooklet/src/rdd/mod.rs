@@ -13,7 +13,7 @@ pub(crate) mod filter;
 pub(crate) mod flat_map;
 pub(crate) mod gather;
 pub(crate) mod group;
-mod join;
+pub(crate) mod join;
 pub(crate) mod kept;
 pub(crate) mod map;
 pub(crate) mod map_partitions;

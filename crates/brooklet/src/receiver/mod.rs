@@ -35,6 +35,7 @@ pub use store::{Store, StoreError};
 pub use text::HalfLines;
 pub use tracker::{Allocation, ReceiverTracker};
 
+pub(crate) use runtime::IoRuntime;
 pub(crate) use supervisor::{internal_stream, public_stream};
 
 use crate::{BoxError, Wire};

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod clickstream;
 mod peer;
 mod programs;
 

@@ -8,6 +8,8 @@ mod engines;
 mod failures;
 mod life_cycle;
 mod lineage;
+mod operators;
+mod oracle;
 mod review;
 mod seams;
 
