@@ -39,8 +39,18 @@ const PAGES: [(&str, u64); 4] =
 const ZIP_CODES: [(u32, u64); 3] = [(94_709, 50), (94_117, 30), (10_011, 20)];
 const STATUSES: [(u16, u64); 2] = [(200, 94), (404, 6)];
 const NAMES: [&str; 12] = [
-    "Ada", "Barbara", "Claude", "Donald", "Edsger", "Frances", "Grace", "Hedy", "Ivan", "Joan",
-    "Katherine", "Leslie",
+    "Ada",
+    "Barbara",
+    "Claude",
+    "Donald",
+    "Edsger",
+    "Frances",
+    "Grace",
+    "Hedy",
+    "Ivan",
+    "Joan",
+    "Katherine",
+    "Leslie",
 ];
 /// Users without a name in the table come too.
 const USERS: u64 = 100;
@@ -182,7 +192,9 @@ fn main() -> ExitCode {
         Some(host) => match args.next().and_then(|p| p.parse().ok()) {
             Some(port) => Ok((host, port)),
             None => {
-                eprintln!("the address of the views needs a host and a port, as in: localhost 9999");
+                eprintln!(
+                    "the address of the views needs a host and a port, as in: localhost 9999"
+                );
                 return ExitCode::from(2);
             }
         },

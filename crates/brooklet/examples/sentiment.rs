@@ -29,7 +29,10 @@ type Rank = (i64, Str, i64, i64);
 
 fn valences() -> Vec<(Str, i64)> {
     let lines = LIST.lines().filter(|line| !line.starts_with('#'));
-    lines.filter_map(|line| line.split_once(' ')).map(|(w, v)| (w.into(), v.parse().unwrap_or(0))).collect()
+    lines
+        .filter_map(|line| line.split_once(' '))
+        .map(|(w, v)| (w.into(), v.parse().unwrap_or(0)))
+        .collect()
 }
 
 /// The first words of these, the happiest first.

@@ -54,8 +54,7 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
         B: Fn(C, V) -> C + Send + Sync + 'static,
         M: Fn(C, C) -> C + Send + Sync + 'static,
     {
-        let (parts, site) =
-            (Partitioning::Hash(partitions.max(1)), Site::here("combine_by_key"));
+        let (parts, site) = (Partitioning::Hash(partitions.max(1)), Site::here("combine_by_key"));
         self.combined(ReduceSpec::new(ByCombine { create, add, merge }, parts, site))
     }
 

@@ -4,91 +4,42 @@ use std::sync::Arc;
 
 use super::{DStream, Kind, LineageNode, Node, by_user};
 use crate::data::{Data, Key, Wire};
-use crate::engine::{OpId, Role, Site, StageKey};
-use crate::rdd::flat_map::FlatMapPipe;
-use crate::rdd::group::Dealt;
-use crate::rdd::join::{Both, Cogrouped, full_join, inner_join, left_join, right_join};
-use crate::rdd::kept::Memory;
+use crate::engine::{OpId, Site};
+use crate::rdd::join::{Both, full_join, inner_join, left_join, right_join};
 use crate::rdd::partitioner::Partitioning;
-use crate::rdd::{Erased, Partitioner, Pipe};
-
-/// A side that is dealt out: its stage's number, and what it keeps from batch to batch.
-struct Side<K, V> {
-    sub: u32,
-    memory: Arc<Memory<K, V>>,
-}
-
-impl<K, V> Clone for Side<K, V> {
-    fn clone(&self) -> Self {
-        Side { sub: self.sub, memory: self.memory.clone() }
-    }
-}
-
-impl<K, V> Side<K, V> {
-    fn new(sub: u32) -> Side<K, V> {
-        Side { sub, memory: Arc::default() }
-    }
-}
+use crate::rdd::{Origin, Partitioner, Rdd, Travel};
 
 impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
-    /// Both sides dealt out and gathered by key; `finish` makes the records of it.
+    /// A join: `pairs` makes the records of a key with its values of both sides.
     #[track_caller]
-    fn cogrouped<W: Wire, M: Node<Out = (K, W)>, P: Pipe<Out: Data>>(
+    fn joined<W: Wire, U: Data, M: Node<Out = (K, W)>, I>(
         &self,
         other: &DStream<(K, W), M>,
         partitioning: Partitioning<K>,
         site: Site,
-        finish: impl Fn(Arc<Cogrouped<K, V, W>>) -> P + Send + Sync + 'static,
-    ) -> DStream<P::Out>
+        pairs: impl Fn((K, Both<V, W>)) -> I + Copy + Send + Sync + 'static,
+    ) -> DStream<(K, U)>
     where
         K: Key,
         V: Wire,
+        I: IntoIterator<Item = (K, U)> + 'static,
     {
         self.same_context(other, site.op);
         let (left, right) = (self.parent(), other.parent());
-        let (l, r) = (Side::<K, V>::new(0), Side::<K, W>::new(1));
-        let (kept_l, kept_r) = (l.memory.clone(), r.memory.clone());
         let path = format!("({}+{})/{}", self.path, other.path, site.op);
         let slide = self.slide_duration();
         let mut op = OpId::default();
         let node = self.graph.add(&path, Kind::Lineage, site, |id| {
             op = id;
-            let node = LineageNode::new(slide, move |g, t| {
-                let key = |sub| StageKey { op: id, sub, role: Role::Map, batch: t };
-                let (a, b) = (left.at(g, t, site)?, right.at(g, t, site)?);
-                let ctx = &g.ctx.0;
-                let a = Dealt::new(ctx, key(l.sub), a, &l.memory, &partitioning, site);
-                let b = Dealt::new(ctx, key(r.sub), b, &r.memory, &partitioning, site);
-                let both = Cogrouped::new(a, b, partitioning.partitions(), site);
-                Ok(Some(Erased::new(Arc::new(finish(Arc::new(both))))))
-            });
-            Arc::new(node.on_forget(move || {
-                kept_l.tick();
-                kept_r.tick();
+            Arc::new(LineageNode::new(slide, move |g, t| {
+                let origin = Origin::new(id, t, Travel::Replayed);
+                let left = Rdd::new(&g.ctx, left.at(g, t, site)?, origin.clone());
+                let right = Rdd::new(&g.ctx, right.at(g, t, site)?, origin);
+                let joined = left.joined(&right, partitioning.clone(), site, pairs);
+                Ok(Some((*joined.pipe).clone()))
             }))
         });
         DStream::boundary(&self.graph, node, &path, op)
-    }
-
-    /// A join: `pairs` makes the records of a key with its values of both sides.
-    #[track_caller]
-    fn joined<W: Wire, M: Node<Out = (K, W)>, I: IntoIterator<Item: Data> + 'static>(
-        &self,
-        other: &DStream<(K, W), M>,
-        partitioning: Partitioning<K>,
-        site: Site,
-        pairs: impl Fn((K, Both<V, W>)) -> I + Send + Sync + 'static,
-    ) -> DStream<I::Item>
-    where
-        K: Key,
-        V: Wire,
-    {
-        let f = Arc::new(pairs);
-        self.cogrouped(other, partitioning, site, move |parent| FlatMapPipe {
-            parent,
-            f: f.clone(),
-            site,
-        })
     }
 
     fn default_partitioning(&self) -> Partitioning<K> {

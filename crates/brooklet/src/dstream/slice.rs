@@ -8,7 +8,12 @@ use crate::{Error, Interval, Result, Time};
 
 impl Graph {
     /// Whether batch `t` has RDDs to ask for, while `f` looks.
-    fn remembered<R>(&self, site: Site, t: Time, f: impl FnOnce() -> Result<Option<R>>) -> Result<Option<R>> {
+    fn remembered<R>(
+        &self,
+        site: Site,
+        t: Time,
+        f: impl FnOnce() -> Result<Option<R>>,
+    ) -> Result<Option<R>> {
         self.look(|known| {
             if known.over {
                 return Err(Error::State {

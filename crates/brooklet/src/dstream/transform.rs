@@ -38,7 +38,8 @@ impl<U: Data, Q: Pipe<Out = U>, E: Into<BoxError>> IntoRdd<U> for Result<Rdd<U, 
 }
 
 /// Evaluates the user's function at a batch time: nothing when a parent has no RDD.
-pub(super) type Eval<U> = dyn Fn(&Graph, Time, &Arc<Origin>) -> Result<Option<Rdd<U>>> + Send + Sync;
+pub(super) type Eval<U> =
+    dyn Fn(&Graph, Time, &Arc<Origin>) -> Result<Option<Rdd<U>>> + Send + Sync;
 
 struct Transform<U> {
     id: OpId,

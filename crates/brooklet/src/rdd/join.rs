@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::combine::Entry;
+use super::flat_map::FlatMapPipe;
 use super::group::Dealt;
 use super::kept::Memory;
 use super::partitioner::Partitioning;
@@ -15,7 +16,7 @@ use crate::engine::{Role, Site, TaskBody, TaskCx, TaskError};
 /// Both sides' values of a key.
 pub(crate) type Both<V, W> = (Vec<V>, Vec<W>);
 
-pub(crate) struct Cogrouped<K, V, W> {
+struct Cogrouped<K, V, W> {
     left: Dealt<K, V>,
     right: Dealt<K, W>,
     parts: usize,
@@ -23,10 +24,6 @@ pub(crate) struct Cogrouped<K, V, W> {
 }
 
 impl<K: Key, V: Wire, W: Wire> Cogrouped<K, V, W> {
-    pub(crate) fn new(left: Dealt<K, V>, right: Dealt<K, W>, parts: usize, site: Site) -> Self {
-        Cogrouped { left, right, parts, site }
-    }
-
     fn read(
         &self,
         cx: &TaskCx<'_>,
@@ -88,6 +85,7 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
     fn cogroup_at<W: Wire, Q: Pipe<Out = (K, W)>>(
         &self,
         other: &Rdd<(K, W), Q>,
+        partitioning: Partitioning<K>,
         site: Site,
     ) -> Rdd<(K, Both<V, W>)>
     where
@@ -95,8 +93,7 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         V: Wire,
     {
         self.ctx.same_context(other);
-        let parts = self.ctx.default_parallelism();
-        let partitioning = Partitioning::Hash(parts);
+        let parts = partitioning.partitions();
         let origin = if self.origin.is_plain() { &other.origin } else { &self.origin };
         let inner = &self.ctx.0;
         let left: Arc<Memory<K, V>> = Arc::default();
@@ -121,6 +118,28 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         self.with_other(other, Erased::new(Arc::new(pipe)))
     }
 
+    /// A join: what `pairs` makes of each key and its values.
+    #[track_caller]
+    pub(crate) fn joined<W: Wire, U: Data, I, Q: Pipe<Out = (K, W)>>(
+        &self,
+        other: &Rdd<(K, W), Q>,
+        partitioning: Partitioning<K>,
+        site: Site,
+        pairs: impl Fn((K, Both<V, W>)) -> I + Send + Sync + 'static,
+    ) -> Rdd<(K, U)>
+    where
+        K: Key,
+        V: Wire,
+        I: IntoIterator<Item = (K, U)> + 'static,
+    {
+        let groups = self.cogroup_at(other, partitioning, site);
+        groups.narrow(|parent| FlatMapPipe { parent, f: pairs.into(), site }).boxed()
+    }
+
+    fn by_default(&self) -> Partitioning<K> {
+        Partitioning::Hash(self.ctx.default_parallelism())
+    }
+
     /// Each key of either side with its values of both sides (possibly none on one).
     ///
     /// ```
@@ -141,7 +160,7 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         K: Key,
         V: Wire,
     {
-        self.cogroup_at(other, Site::here("cogroup"))
+        self.cogroup_at(other, self.by_default(), Site::here("cogroup"))
     }
 
     /// Each value of this side with each value of the other one, or with `None` where the other side
@@ -155,7 +174,7 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         K: Key,
         V: Wire,
     {
-        self.cogroup_at(other, Site::here("left_outer_join")).flat_map(left_join).boxed()
+        self.joined(other, self.by_default(), Site::here("left_outer_join"), left_join)
     }
 
     /// Each value of the other side with each value of this one, or with `None` where this side has
@@ -169,7 +188,7 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         K: Key,
         V: Wire,
     {
-        self.cogroup_at(other, Site::here("right_outer_join")).flat_map(right_join).boxed()
+        self.joined(other, self.by_default(), Site::here("right_outer_join"), right_join)
     }
 
     /// Each pair of values of a key, with `None` for the side that has none.
@@ -182,7 +201,7 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         K: Key,
         V: Wire,
     {
-        self.cogroup_at(other, Site::here("full_outer_join")).flat_map(full_join).boxed()
+        self.joined(other, self.by_default(), Site::here("full_outer_join"), full_join)
     }
 
     /// Each pair of values that the two sides have for a key.
@@ -202,7 +221,7 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         K: Key,
         V: Wire,
     {
-        self.cogroup_at(other, Site::here("join")).flat_map(inner_join).boxed()
+        self.joined(other, self.by_default(), Site::here("join"), inner_join)
     }
 }
 

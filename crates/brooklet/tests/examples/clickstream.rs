@@ -9,13 +9,20 @@ fn views() -> Vec<(String, u16, u32, u32)> {
     let view = |i: u32| {
         let page = ["index", "shop", "news"][(i * i % 3) as usize];
         let status = if i % 7 == 0 { 404 } else { 200 };
-        (format!("http://example.com/{page}.html"), status, [94_709, 10_011][(i % 2) as usize], i % 10)
+        (
+            format!("http://example.com/{page}.html"),
+            status,
+            [94_709, 10_011][(i % 2) as usize],
+            i % 10,
+        )
     };
     (0..500).map(view).collect()
 }
 
 fn served() -> String {
-    let lines = views().into_iter().map(|(url, status, zip, user)| format!("{url}\t{status}\t{zip}\t{user}\n"));
+    let lines = views()
+        .into_iter()
+        .map(|(url, status, zip, user)| format!("{url}\t{status}\t{zip}\t{user}\n"));
     let text: Vec<String> = lines.chain(["this is no view\n".to_string()]).collect();
     serve(text.concat()).to_string()
 }
@@ -110,7 +117,8 @@ fn clickstream_refuses_a_figure_that_it_does_not_know() {
 
 #[test]
 fn sentiment_ranks_words_by_how_pleasant_they_are() {
-    let text = "What a wonderful, WONDERFUL day: no table here\nsad but superb\nboring boring wonderful\n";
+    let text =
+        "What a wonderful, WONDERFUL day: no table here\nsad but superb\nboring boring wonderful\n";
     let port = serve(text.repeat(10)).to_string();
     let mut example = Example::start("sentiment", &["127.0.0.1", &port]);
     // word -> (times, valence)
@@ -132,6 +140,7 @@ fn sentiment_ranks_words_by_how_pleasant_they_are() {
         assert!(in_batch.is_sorted_by(|a, b| a >= b), "the happiest come first: {in_batch:?}");
         seen.entry(word.to_string()).or_insert((0, valence)).0 += n;
     }
-    let want = [("boring", (20, -3)), ("sad", (10, -2)), ("superb", (10, 5)), ("wonderful", (30, 4))];
+    let want =
+        [("boring", (20, -3)), ("sad", (10, -2)), ("superb", (10, 5)), ("wonderful", (30, 4))];
     assert_eq!(seen, want.map(|(w, x)| (w.to_string(), x)).into());
 }

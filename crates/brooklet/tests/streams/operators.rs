@@ -34,7 +34,10 @@ fn streams_of_two_contexts_are_refused_by_every_operator_on_several() {
     let mixed: Vec<(&str, Box<dyn Fn()>)> = vec![
         ("union", Box::new(|| drop(a.union(&b)))),
         ("union", Box::new(|| drop(ours.union([a.clone(), b.clone()])))),
-        ("transform", Box::new(|| drop(ours.transform([a.clone(), b.clone()], |r, _| r[0].clone())))),
+        (
+            "transform",
+            Box::new(|| drop(ours.transform([a.clone(), b.clone()], |r, _| r[0].clone()))),
+        ),
         ("transform_with", Box::new(|| drop(a.transform_with(&b, |x, _, _| x)))),
         ("join", Box::new(|| drop(a.join(&b)))),
         ("left_outer_join", Box::new(|| drop(a.left_outer_join(&b)))),
@@ -76,7 +79,10 @@ fn a_partitioner_without_partitions_is_refused_with_its_name() {
     let s: Pairs = ssc.queue_stream().1;
     let tries: Vec<(&str, Box<dyn Fn()>)> = vec![
         ("reduce_by_key", Box::new(|| drop(s.reduce_by_key_with(|a, _| a, Nowhere)))),
-        ("combine_by_key", Box::new(|| drop(s.combine_by_key_with(|v| v, |c, _| c, |a, _| a, Nowhere)))),
+        (
+            "combine_by_key",
+            Box::new(|| drop(s.combine_by_key_with(|v| v, |c, _| c, |a, _| a, Nowhere))),
+        ),
         ("group_by_key", Box::new(|| drop(s.group_by_key_with(Nowhere)))),
         ("partition_by", Box::new(|| drop(s.partition_by(Nowhere)))),
         ("join", Box::new(|| drop(s.join_with(&s, Nowhere)))),
@@ -142,7 +148,10 @@ fn a_constant_stream_takes_no_rdd_of_another_context_or_of_a_batch() {
     .unwrap();
     d.batch().unwrap();
     let text = told.lock().unwrap().clone();
-    assert!(text.contains("belongs to a batch of a stream") && text.contains("`parallelize`"), "{text}");
+    assert!(
+        text.contains("belongs to a batch of a stream") && text.contains("`parallelize`"),
+        "{text}"
+    );
 }
 
 // ---- no RDD is not an empty RDD ----
@@ -222,7 +231,10 @@ fn operators_on_one_stream_pass_on_that_there_is_no_rdd() {
                 s.foreach_rdd(move |_, t| called.lock().unwrap().push((name, t.millis())));
             };
             note("count", odd.count().map(|n| n as i64).boxed());
-            note("combine", odd.combine_by_key_into(|v| v, |c, _| c, |a, _| a, 2).map(|x| x.0).boxed());
+            note(
+                "combine",
+                odd.combine_by_key_into(|v| v, |c, _| c, |a, _| a, 2).map(|x| x.0).boxed(),
+            );
             note("group", odd.group_by_key_into(2).map(|x| x.0).boxed());
             note("partition", odd.partition_by_key(2).map(|x| x.0).boxed());
             Ok(())
@@ -324,7 +336,11 @@ fn data_is_made_once_a_batch_on_the_driver_and_is_the_same_for_every_attempt() {
             let again = tagged.map(|x| x).boxed();
             tagged.foreach_rdd(move |rdd, t| {
                 let failed = failures.fetch_add(1, SeqCst) % 3 != 2;
-                if failed { Err("not yet".into()) } else { seen.take(rdd, t).map_err(BoxError::from) }
+                if failed {
+                    Err("not yet".into())
+                } else {
+                    seen.take(rdd, t).map_err(BoxError::from)
+                }
             });
             again.count().print_to(1, |_| {});
         });
@@ -345,11 +361,16 @@ fn a_step_that_is_tried_again_by_the_next_batch_has_its_own_data_and_a_panic_is_
         let at = line!() + 4;
         let mut d = driver::<i64>(engine, conf, |_, s| {
             let seen = seen.clone();
-            let checked = s
-                .transform_with_data(
-                    |t| if t.millis() == 2_000 { panic!("no table (this panic belongs to the test)") } else { t.millis() },
-                    |data, rdd| rdd.map(move |x| x + *data as i64),
-                );
+            let checked = s.transform_with_data(
+                |t| {
+                    if t.millis() == 2_000 {
+                        panic!("no table (this panic belongs to the test)")
+                    } else {
+                        t.millis()
+                    }
+                },
+                |data, rdd| rdd.map(move |x| x + *data as i64),
+            );
             checked.foreach_rdd(move |r, t| seen.take(r, t));
         });
         let failed = Arc::new(Mutex::new(Vec::new()));
@@ -615,7 +636,10 @@ fn errors_and_panics_of_futures_fail_the_task_under_the_operators_name() {
             let text = e.to_string();
             assert!(e.is_user_code(), "{e:?}");
             assert!(text.contains(&format!("`foreach_async` ({}:{at}:", file!())), "{text}");
-            assert!(text.contains(if panics { "refused by panic" } else { "refused by error" }), "{text}");
+            assert!(
+                text.contains(if panics { "refused by panic" } else { "refused by error" }),
+                "{text}"
+            );
             assert!(text.contains("partition 1") && text.contains("2 times"), "{text}");
             assert_eq!(tried.load(SeqCst), 2, "{engine:?}");
         }

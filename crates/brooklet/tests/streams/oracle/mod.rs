@@ -247,7 +247,8 @@ fn files(dir: &std::path::Path) -> usize {
 
 #[test]
 fn received_blocks_beyond_the_memory_limit_are_read_back() {
-    let folder = Folder(std::env::temp_dir().join(format!("brooklet-oracle-{}", std::process::id())));
+    let folder =
+        Folder(std::env::temp_dir().join(format!("brooklet-oracle-{}", std::process::id())));
     std::fs::create_dir_all(&folder.0).unwrap();
     let (spilled, asked) = (AtomicUsize::new(0), 1_000);
     // A receiver has no way to have no RDD: what it has not received is an empty batch.

@@ -135,15 +135,16 @@ fn one(op: Op, records: &[Pair], t: u64) -> Vec<Pair> {
             counts.into_iter().map(|((k, v), n)| (k.wrapping_mul(31).wrapping_add(v), n)).collect()
         }
         Op::Count => vec![(0, records.len() as i64)],
-        Op::Reduce => each
-            .reduce(|a, b| (a.0.wrapping_add(b.0), a.1.wrapping_add(b.1)))
-            .into_iter()
-            .collect(),
+        Op::Reduce => {
+            each.reduce(|a, b| (a.0.wrapping_add(b.0), a.1.wrapping_add(b.1))).into_iter().collect()
+        }
         Op::Transform(Closure::Largest) => {
             let most = each.clone().map(|(_, v)| v).max();
             each.filter(|(_, v)| Some(*v) == most).collect()
         }
-        Op::Transform(Closure::Sums) => one(Op::ReduceByKey(super::Form::Default, Merge::Add), records, t),
+        Op::Transform(Closure::Sums) => {
+            one(Op::ReduceByKey(super::Form::Default, Merge::Add), records, t)
+        }
         Op::Transform(Closure::Twice) => {
             let n = records.len() as i64;
             each.clone().map(|(k, v)| (k, v.wrapping_add(n))).chain(each).collect()
@@ -188,7 +189,11 @@ fn joined(join: Join, left: &[Pair], right: &[Pair], limit: usize) -> Option<Vec
             return None;
         }
         let side = |own: &Vec<i64>, may_lack: bool| -> Vec<Option<i64>> {
-            if own.is_empty() && may_lack { vec![None] } else { own.iter().copied().map(Some).collect() }
+            if own.is_empty() && may_lack {
+                vec![None]
+            } else {
+                own.iter().copied().map(Some).collect()
+            }
         };
         let lefts = side(vs, matches!(join, Join::Right | Join::Full));
         let rights = side(ws, matches!(join, Join::Left | Join::Full));

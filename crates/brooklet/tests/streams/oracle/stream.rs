@@ -120,7 +120,12 @@ pub fn build(
     all
 }
 
-fn several(ssc: &StreamingContext, op: Op, from: Vec<DStream<Pair>>, trips: &Trips) -> DStream<Pair> {
+fn several(
+    ssc: &StreamingContext,
+    op: Op,
+    from: Vec<DStream<Pair>>,
+    trips: &Trips,
+) -> DStream<Pair> {
     match op {
         Op::Constant(k) => ssc.constant_stream(&ssc.context().parallelize(constant(k), 2)),
         Op::TransformWith => from[0].transform_with(&from[1], |a, b, _| a.union(&b)),
@@ -141,9 +146,9 @@ fn one(op: Op, s: &DStream<Pair>, trips: &Trips) -> DStream<Pair> {
         Op::Swap => s.map(|(k, v)| (v, k)).boxed(),
         Op::KeyRest(m) => s.map(move |(k, v)| (k.rem_euclid(m), v)).boxed(),
         Op::Filter(m) => s.filter(move |r| keeps(r, m)).boxed(),
-        Op::FlatMap(m) => s
-            .flat_map(move |(k, v)| (0..times(v, m)).map(move |i| (k, v.wrapping_add(i))))
-            .boxed(),
+        Op::FlatMap(m) => {
+            s.flat_map(move |(k, v)| (0..times(v, m)).map(move |i| (k, v.wrapping_add(i)))).boxed()
+        }
         Op::MapValues(c) => s.map_values(move |v| v.wrapping_mul(c)).boxed(),
         Op::FlatMapValues(m) => s.flat_map_values(move |v| 0..times(v, m)).boxed(),
         Op::MapPartitions => s.map_partitions(Iterator::rev).boxed(),
