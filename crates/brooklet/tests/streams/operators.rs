@@ -531,8 +531,6 @@ fn slice_leaves_out_batches_that_failed_before_their_outputs() {
 
 #[test]
 fn slice_is_refused_where_tasks_run_in_other_processes() {
-    let mut d = driver::<i64>(TestEngine::Loopback, conf(), |_, s| drop(s.print_to(0, |_| {})));
-    d.batch().unwrap();
     let told = Arc::new(Mutex::new(String::new()));
     let t = told.clone();
     let mut d = Driver::with(TestEngine::Loopback, conf(), |ssc| {

@@ -253,7 +253,9 @@ fn received_blocks_beyond_the_memory_limit_are_read_back() {
     let (spilled, asked) = (AtomicUsize::new(0), 1_000);
     // A receiver has no way to have no RDD: what it has not received is an empty batch.
     let received = cases(false).prop_map(|mut case| {
-        case.feeds.iter_mut().flatten().for_each(|batch| drop(batch.get_or_insert_default()));
+        for batch in case.feeds.iter_mut().flatten() {
+            batch.get_or_insert_default();
+        }
         case.little_memory = true;
         case.fitted()
     });
@@ -275,7 +277,9 @@ fn a_wrong_operator_is_found_and_shown_as_a_short_program() {
         check(2_000, cases(false), |case| {
             let mut seen = case.expected();
             if case.program.steps.iter().any(|s| matches!(s.op, program::Op::GroupByKey(_))) {
-                seen.iter_mut().flat_map(|out| out.values_mut()).for_each(|v| drop(v.pop()));
+                for records in seen.iter_mut().flat_map(|out| out.values_mut()) {
+                    records.pop();
+                }
             }
             seen
         });

@@ -11,7 +11,7 @@ pub type Pair = (i64, i64);
 pub type Parts = Vec<Vec<Pair>>;
 
 /// How many partitions a shuffle makes, and who decides where a key goes.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Form {
     Default,
     Into(usize),
@@ -114,7 +114,7 @@ impl Op {
 }
 
 /// An operator on streams that are there already.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     pub op: Op,
     /// Taken modulo the number of streams that are there.
@@ -258,15 +258,15 @@ fn narrow() -> impl Strategy<Value = Op> {
 
 fn wide() -> impl Strategy<Value = Op> {
     prop_oneof![
-        (0..super::LEVELS.len()).prop_map(Op::Persist),
-        (1..6usize).prop_map(Op::Repartition),
-        (1..5usize).prop_map(Op::PartitionBy),
-        (1..8usize).prop_map(Op::PartitionByKey),
+        1 => (0..super::LEVELS.len()).prop_map(Op::Persist),
+        1 => (1..6usize).prop_map(Op::Repartition),
+        1 => (1..5usize).prop_map(Op::PartitionBy),
+        1 => (1..8usize).prop_map(Op::PartitionByKey),
         2 => (form(), select(vec![Merge::Add, Merge::Max])).prop_map(|(f, m)| Op::ReduceByKey(f, m)),
-        form().prop_map(Op::GroupByKey),
-        form().prop_map(Op::CombineByKey),
-        prop::option::of(1..8usize).prop_map(Op::CountByValue),
-        select(vec![Op::Count, Op::Reduce]),
+        1 => form().prop_map(Op::GroupByKey),
+        1 => form().prop_map(Op::CombineByKey),
+        1 => prop::option::of(1..8usize).prop_map(Op::CountByValue),
+        1 => select(vec![Op::Count, Op::Reduce]),
     ]
 }
 
@@ -275,9 +275,9 @@ fn several() -> impl Strategy<Value = Op> {
         2 => select(vec![Op::Union, Op::UnionMany]),
         4 => (join(), form()).prop_map(|(j, f)| Op::Join(j, f)),
         2 => select(vec![Closure::Largest, Closure::Sums, Closure::Twice]).prop_map(Op::Transform),
-        (1..4i64).prop_map(Op::TransformWithData),
-        select(vec![Op::TransformWith, Op::TransformMany]),
-        (0..20i64).prop_map(Op::Constant),
+        1 => (1..4i64).prop_map(Op::TransformWithData),
+        1 => select(vec![Op::TransformWith, Op::TransformMany]),
+        1 => (0..20i64).prop_map(Op::Constant),
     ]
 }
 
