@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use brooklet::prelude::*;
-use brooklet::testing::{Collector, Driver, TestEngine};
+use brooklet::testing::{Collector, Driver, TestEngine, faults};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestError, TestRunner};
@@ -34,8 +34,11 @@ const LEVELS: [StorageLevel; 5] = [
 /// Records that a stream may have in a batch; a program that makes more is cut there.
 const LIMIT: usize = 4_000;
 
+/// Programs to try; the tests with failures and with received blocks try a part of that.
+const PROGRAMS: u32 = 24_000;
+
 /// Bytes that the block store may hold where it is to be too small.
-const LITTLE_MEMORY: usize = 300;
+const LITTLE_MEMORY: usize = 40;
 
 /// A program with its input, and what it runs on.
 #[derive(Clone)]
@@ -155,6 +158,7 @@ impl Case {
             feed.iter().for_each(|batch| script.push(batch.clone()));
         }
         driver.batches(self.batches()).unwrap();
+        nothing_left(&driver);
         seen_by(&outputs)
     }
 
@@ -181,8 +185,15 @@ impl Case {
         }
         // The receivers end with it.
         drop(driver.input().lock().unwrap().take());
+        nothing_left(&driver);
         seen_by(&outputs)
     }
+}
+
+/// Whatever failed, was tried again or was skipped: no stage's output outlives its batch.
+fn nothing_left<I>(driver: &Driver<I>) {
+    driver.context().stop(true).unwrap();
+    assert_eq!(faults::stages(driver.context().context()), []);
 }
 
 fn seen_by(outputs: &[Collector<Pair>]) -> Seen {
@@ -220,14 +231,47 @@ fn check(n: u32, cases: impl Strategy<Value = Case>, mut run: impl FnMut(&Case) 
     }
 }
 
+/// In how many cases each operator had something to give, and how many batches of a program failed.
+#[derive(Default)]
+struct Coverage {
+    operators: BTreeMap<String, u32>,
+    failed_batches: u32,
+}
+
+impl Coverage {
+    fn note(&mut self, case: &Case) {
+        let mut busy = std::collections::BTreeSet::new();
+        for batch in 0..case.batches() {
+            let streams = case.streams_at(batch).unwrap();
+            for (step, value) in case.program.steps.iter().zip(&streams[INPUTS..]) {
+                if matches!(value, Ok(Some(records)) if !records.is_empty()) {
+                    let text = format!("{:?}", step.op);
+                    busy.insert(text.split('(').next().unwrap().to_string());
+                }
+            }
+            self.failed_batches += u32::from(streams.iter().any(Result::is_err));
+        }
+        busy.into_iter().for_each(|op| *self.operators.entry(op).or_default() += 1);
+    }
+}
+
 #[test]
 fn generated_programs_give_what_a_plain_recomputation_gives() {
-    check(8_000, cases(false), Case::run);
+    let mut coverage = Coverage::default();
+    check(PROGRAMS, cases(false), |case| {
+        coverage.note(case);
+        case.run()
+    });
+    // Each operator in each form, with records.
+    let Coverage { operators, failed_batches } = coverage;
+    assert_eq!(operators.len(), 52, "{operators:?}");
+    assert!(operators.values().all(|n| *n > PROGRAMS / 200), "{operators:?}");
+    assert!(failed_batches > PROGRAMS / 20, "only {failed_batches} batches lacked an RDD");
 }
 
 #[test]
 fn tasks_that_fail_and_are_tried_again_change_nothing() {
-    check(1_500, cases(true), Case::run);
+    check(PROGRAMS / 6, cases(true), Case::run);
 }
 
 /// A folder for spilled blocks that goes at the end.
@@ -250,7 +294,7 @@ fn received_blocks_beyond_the_memory_limit_are_read_back() {
     let folder =
         Folder(std::env::temp_dir().join(format!("brooklet-oracle-{}", std::process::id())));
     std::fs::create_dir_all(&folder.0).unwrap();
-    let (spilled, asked) = (AtomicUsize::new(0), 1_000);
+    let (spilled, asked) = (AtomicUsize::new(0), PROGRAMS / 12);
     // A receiver has no way to have no RDD: what it has not received is an empty batch.
     let received = cases(false).prop_map(|mut case| {
         for batch in case.feeds.iter_mut().flatten() {
