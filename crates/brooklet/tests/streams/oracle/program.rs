@@ -117,7 +117,8 @@ impl Op {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     pub op: Op,
-    /// Taken modulo the number of streams that are there.
+    /// 0 to 2 are counted back from the newest stream, what is above from the first input on, both modulo
+    /// the number of streams that are there.
     from: Vec<usize>,
 }
 
@@ -126,7 +127,7 @@ impl Step {
     pub fn from(&self, n: usize) -> Vec<usize> {
         let wanted = self.op.parents(self.from.len());
         let named = self.from.iter().chain(std::iter::repeat(&0));
-        named.take(wanted).map(|i| i % n).collect()
+        named.take(wanted).map(|i| if *i < 3 { n - 1 - i % n } else { i % n }).collect()
     }
 }
 
@@ -297,14 +298,8 @@ fn step(flaky: bool) -> impl Strategy<Value = Step> {
 /// Programs of up to eight operators; with operators that fail at first, if asked.
 pub fn programs(flaky: bool) -> impl Strategy<Value = Program> {
     let steps = prop::collection::vec(step(flaky), 1..9);
-    (steps, prop::collection::vec(0..100usize, 0..3)).prop_map(|(mut steps, outputs)| {
-        for (i, s) in steps.iter_mut().enumerate() {
-            // 0, 1 and 2 are counted from the newest stream.
-            let n = i + INPUTS;
-            s.from.iter_mut().filter(|f| **f < 3).for_each(|f| *f = n - 1 - (*f).min(n - 1));
-        }
-        Program { steps, outputs }
-    })
+    (steps, prop::collection::vec(0..100usize, 0..3))
+        .prop_map(|(steps, outputs)| Program { steps, outputs })
 }
 
 /// Keys: few, many, or nearly all the same.
