@@ -78,6 +78,8 @@ pub enum Error {
     NoRdd {
         /// The operator that needs it.
         site: Site,
+        /// The parent that has none: kinds and names of its operators, from the input on.
+        parent: Arc<str>,
         /// The batch.
         time: Time,
     },
@@ -177,10 +179,10 @@ impl fmt::Display for Error {
             Error::Batch { time, operation, cause } => {
                 write!(f, "batch {time}, {operation}: {cause}")
             }
-            Error::NoRdd { site, time } => write!(
+            Error::NoRdd { site, parent, time } => write!(
                 f,
-                "{site} needs an RDD of every parent, and one has none at batch {time}: an input gave \
-                 nothing for this time (an empty batch would do)"
+                "{site} needs an RDD of every parent, and `{parent}` has none at batch {time}: an input \
+                 gave nothing for this time (an empty batch would do)"
             ),
             Error::BlockLost { block, reason } => write!(f, "block {block} is lost: {reason}"),
             Error::Io { what, cause } => write!(f, "{what}: {cause}"),

@@ -169,6 +169,8 @@ pub mod defaults {
     pub const SERVE_HISTORY: usize = 16;
     /// How often a subscriber to whom nothing happens gets a comment, so that the connection stays.
     pub const SERVE_KEEP_ALIVE: Duration = Duration::from_secs(15);
+    /// How often a task that waits for a future looks whether its job is cancelled.
+    pub const CANCEL_CHECK: Duration = Duration::from_millis(20);
     /// Threads of the runtime for receivers and sinks that are `async`.
     pub const IO_THREADS: usize = 1;
     /// Partitions of files (at least, where there is more than one thread) when a program doesn't say.

@@ -18,6 +18,7 @@ use crate::engine::{
 use crate::rdd::source::{Parts, split_even};
 use crate::rdd::union::UnionPipe;
 use crate::rdd::{Erased, Origin, Rdd, ShippedBody};
+use crate::receiver::IoRuntime;
 use crate::sync::{LockExt, Mutex};
 use crate::{Error, Result, Time};
 
@@ -144,6 +145,7 @@ impl Context {
         let blocks = make(conf.block_store_memory, conf.local_dir.clone());
         let parallelism = conf.default_parallelism.unwrap_or(threads);
         let accumulators: Arc<Accumulators> = Arc::default();
+        let io = IoRuntime::new(&conf.app_name);
         Context(Arc::new(Inner {
             conf,
             parallelism,
@@ -155,6 +157,7 @@ impl Context {
                 seed,
                 fetch_from: None,
                 accumulators: accumulators.clone(),
+                io,
             }),
             accumulators,
             stats: Stats::default(),
@@ -220,7 +223,7 @@ impl Context {
         );
     }
 
-    pub(super) fn plain<T: Data>(&self, pipe: Erased<T>) -> Rdd<T> {
+    pub(crate) fn plain<T: Data>(&self, pipe: Erased<T>) -> Rdd<T> {
         let id = self.0.next_rdd.fetch_add(1, Relaxed);
         let op = OpId { graph: 0, id };
         let origin = Origin::new(op, Time::ZERO, crate::rdd::Travel::Plain);

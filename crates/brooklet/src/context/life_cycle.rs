@@ -78,6 +78,9 @@ impl BatchGraph for Driver {
         for input in &self.running().inputs {
             infos.extend(input.allocate(&self.graph, t, empty)?);
         }
+        if !self.has_steps() {
+            self.graph.is_ready(t);
+        }
         Ok(infos)
     }
 
@@ -89,6 +92,7 @@ impl BatchGraph for Driver {
         for step in &self.running().steps {
             Driver::guarded("a step", || step.run(&self.graph, t))?;
         }
+        self.graph.is_ready(t);
         Ok(())
     }
 
@@ -107,6 +111,7 @@ impl BatchGraph for Driver {
 
     fn roll_back(&self, t: Time) {
         self.running().steps.iter().for_each(|s| s.roll_back(t));
+        self.graph.has_failed(t);
     }
 
     fn batch_over(&self, t: Time) -> Result<Vec<StreamInputInfo>> {

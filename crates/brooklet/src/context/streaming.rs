@@ -472,8 +472,8 @@ impl StreamingContext {
         };
         rest.iter().for_each(|s| first.same_context(s, "union"));
         let paths: Vec<&str> = rest.iter().map(|s| &*s.path).collect();
-        let nodes = streams.iter().map(DStream::erased_node).collect();
-        Ok(union_of(first, nodes, &paths.join("+")))
+        let parents = streams.iter().map(DStream::erased_parent).collect();
+        Ok(union_of(first, parents, &paths.join("+")))
     }
 
     // ---- listeners and metrics ----
@@ -529,6 +529,23 @@ impl StreamingContext {
             .into_iter()
             .map(|(path, s)| format!("{path}: {}", sites(s)))
             .collect()
+    }
+
+    /// The inputs, by the name given with `name`, else by their path: the i-th is the one that events call
+    /// number i ([`StreamInputInfo::input_stream_id`](crate::StreamInputInfo::input_stream_id),
+    /// [`Store::stream_id`](crate::Store::stream_id)). Numbers go by the order of creation.
+    ///
+    /// ```
+    /// use brooklet::prelude::*;
+    /// let ssc = StreamingContext::new(Conf::new("doc"), seconds(1))?;
+    /// let (_queue, clicks) = ssc.queue_stream::<u64>();
+    /// clicks.name("clicks").print();
+    /// ssc.socket_text_stream("localhost", 9999).print();
+    /// assert_eq!(ssc.inputs(), ["clicks", "socket_text_stream:localhost:9999"]);
+    /// # Ok::<(), brooklet::Error>(())
+    /// ```
+    pub fn inputs(&self) -> Vec<String> {
+        self.0.graph.input_names()
     }
 
     // ---- life ----

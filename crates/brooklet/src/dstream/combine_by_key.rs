@@ -1,8 +1,9 @@
 //! `combine_by_key`: the values of each key of a batch combined into a value of another type.
 
-use super::{DStream, Node};
+use super::{DStream, Node, by_user};
 use crate::data::{Data, Key, Wire};
 use crate::engine::Site;
+use crate::rdd::Partitioner;
 use crate::rdd::combine::ByCombine;
 use crate::rdd::partitioner::Partitioning;
 use crate::rdd::shuffle::ReduceSpec;
@@ -33,6 +34,52 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
     {
         let parts = Partitioning::Hash(self.graph.ctx.default_parallelism());
         let site = Site::here("combine_by_key");
+        self.combined(ReduceSpec::new(ByCombine { create, add, merge }, parts, site))
+    }
+
+    /// [`DStream::combine_by_key`] into `partitions` partitions (at least 1).
+    #[track_caller]
+    pub fn combine_by_key_into<C, A, B, M>(
+        &self,
+        create: A,
+        add: B,
+        merge: M,
+        partitions: usize,
+    ) -> DStream<(K, C)>
+    where
+        K: Key,
+        V: Wire,
+        C: Wire,
+        A: Fn(V) -> C + Send + Sync + 'static,
+        B: Fn(C, V) -> C + Send + Sync + 'static,
+        M: Fn(C, C) -> C + Send + Sync + 'static,
+    {
+        let (parts, site) = (Partitioning::Hash(partitions.max(1)), Site::here("combine_by_key"));
+        self.combined(ReduceSpec::new(ByCombine { create, add, merge }, parts, site))
+    }
+
+    /// [`DStream::combine_by_key`] with the user's own partitioning of keys.
+    ///
+    /// # Panics
+    /// For a partitioner without partitions.
+    #[track_caller]
+    pub fn combine_by_key_with<C, A, B, M>(
+        &self,
+        create: A,
+        add: B,
+        merge: M,
+        partitioner: impl Partitioner<K>,
+    ) -> DStream<(K, C)>
+    where
+        K: Key,
+        V: Wire,
+        C: Wire,
+        A: Fn(V) -> C + Send + Sync + 'static,
+        B: Fn(C, V) -> C + Send + Sync + 'static,
+        M: Fn(C, C) -> C + Send + Sync + 'static,
+    {
+        let site = Site::here("combine_by_key");
+        let parts = by_user(site, partitioner);
         self.combined(ReduceSpec::new(ByCombine { create, add, merge }, parts, site))
     }
 }

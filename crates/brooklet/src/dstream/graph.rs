@@ -1,7 +1,7 @@
 //! The graph of one streaming context: operators in creation order, found by structural path.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -101,6 +101,19 @@ impl Entry {
     }
 }
 
+/// The batches that streams can be asked for.
+#[derive(Default)]
+pub(crate) struct Horizon {
+    /// The newest one that has its input and whose steps are done.
+    pub(crate) ready: Option<Time>,
+    /// The newest one that is forgotten.
+    pub(crate) forgotten: Option<Time>,
+    /// Those that failed before their outputs and were rolled back.
+    pub(crate) failed: BTreeSet<Time>,
+    /// The context has been stopped.
+    pub(crate) over: bool,
+}
+
 /// The operators of one [`StreamingContext`](crate::StreamingContext).
 pub(crate) struct Graph {
     pub(crate) ctx: Context,
@@ -110,6 +123,7 @@ pub(crate) struct Graph {
     zero: OnceLock<Time>,
     sealed: AtomicBool,
     remember: Mutex<Option<Duration>>,
+    horizon: Mutex<Horizon>,
     /// Records that fallible operators left out, by operator.
     skipped: Mutex<Vec<(String, Accumulator<LongSum>)>>,
     /// What only one operator may have, such as a folder, with who has it.
@@ -129,6 +143,7 @@ impl Graph {
             zero: OnceLock::new(),
             sealed: AtomicBool::new(false),
             remember: Mutex::default(),
+            horizon: Mutex::default(),
             skipped: Mutex::default(),
             claims: Mutex::default(),
             #[cfg(feature = "http")]
@@ -343,6 +358,29 @@ impl Graph {
             .take_slice(t, bytes)
     }
 
+    /// Batch `t` has its input, and its steps are done.
+    pub(crate) fn is_ready(&self, t: Time) {
+        self.horizon.get().ready = Some(t);
+    }
+
+    /// Batch `t` failed before its outputs, and the stream goes on.
+    pub(crate) fn has_failed(&self, t: Time) {
+        let mut horizon = self.horizon.get();
+        horizon.ready = Some(t);
+        horizon.failed.insert(t);
+    }
+
+    /// Looks at the batches that are there, while none is forgotten.
+    pub(crate) fn look<R>(&self, f: impl FnOnce(&Horizon) -> R) -> R {
+        f(&self.horizon.get())
+    }
+
+    /// The identities of the inputs, in the order of their numbers.
+    pub(crate) fn input_names(&self) -> Vec<String> {
+        let g = self.entries.get();
+        g.iter().filter(|e| e.input.is_some()).map(Entry::identity).collect()
+    }
+
     /// Up to which time batches are forgotten when `t` is over.
     pub(crate) fn forgotten(&self, t: Time) -> Time {
         let conf = self.ctx.conf();
@@ -355,6 +393,11 @@ impl Graph {
     /// Batch `t` is over: what isn't remembered goes, inputs last.
     pub(crate) fn completed(&self, t: Time) {
         let up_to = self.forgotten(t);
+        {
+            let mut horizon = self.horizon.get();
+            horizon.forgotten = Some(up_to);
+            horizon.failed.retain(|t| *t > up_to);
+        }
         self.forget_lineage(up_to);
         self.ctx.0.forget_graph(self.id, up_to);
     }
@@ -367,6 +410,7 @@ impl Graph {
 
     /// Nothing is run any more: closures go, and with them what they hold (a context, perhaps).
     pub(crate) fn clear(&self) {
+        self.horizon.get().over = true;
         let gone = std::mem::take(&mut *self.entries.get());
         drop(gone);
     }

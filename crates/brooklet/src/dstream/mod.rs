@@ -5,10 +5,12 @@
 
 mod boxed;
 mod combine_by_key;
+mod constant;
 mod count;
 mod count_by_value;
 mod filter;
 mod flat_map;
+mod foreach_async;
 mod foreach_partition;
 mod foreach_rdd;
 mod glom;
@@ -20,6 +22,7 @@ mod map_partitions;
 mod map_values;
 mod node;
 mod output;
+mod parent;
 mod persist;
 mod print;
 mod reduce;
@@ -28,7 +31,10 @@ mod repartition;
 mod save;
 #[cfg(feature = "http")]
 mod serve;
+mod slice;
 mod transform;
+mod transform_many;
+mod transform_with_data;
 mod try_map;
 mod union;
 
@@ -51,7 +57,8 @@ pub(crate) use union::union_of;
 use crate::Time;
 use crate::data::Data;
 use crate::engine::{OpId, Site};
-use crate::rdd::Erased;
+use crate::rdd::partitioner::Partitioning;
+use crate::rdd::{Erased, Partitioner};
 
 /// A stream: a series of [`Rdd`](crate::Rdd)s, one per batch time. A handle; cheap to clone.
 ///
@@ -173,6 +180,13 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
             other.slide_duration()
         );
     }
+}
+
+/// The user's own partitioning of keys, for the operator at `site`.
+pub(crate) fn by_user<K>(site: Site, partitioner: impl Partitioner<K>) -> Partitioning<K> {
+    let name = partitioner.name();
+    assert!(partitioner.partitions() > 0, "{site}: partitioner `{name}` has no partitions");
+    Partitioning::User(Arc::new(partitioner))
 }
 
 /// A boundary node that is a function of the batch time, memoised: for operators that are lineage only.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{DStream, GraphRef, Kind, LineageNode, Node};
+use super::{DStream, GraphRef, Kind, LineageNode, Node, by_user};
 use crate::data::{Data, Key, Wire};
 use crate::engine::{Role, Site, StageKey};
 use crate::rdd::combine::{ByReduce, Combine};
@@ -57,9 +57,7 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
         P: Partitioner<K>,
     {
         let site = Site::here("reduce_by_key");
-        let name = partitioner.name();
-        assert!(partitioner.partitions() > 0, "{site}: partitioner `{name}` has no partitions");
-        self.reduce_by_key_at(f, Partitioning::User(Arc::new(partitioner)), site)
+        self.reduce_by_key_at(f, by_user(site, partitioner), site)
     }
 
     #[track_caller]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{DStream, GraphRef, Kind, LineageNode, Node};
+use super::{DStream, GraphRef, Kind, LineageNode, Node, by_user};
 use crate::data::{Data, Key, Wire};
 use crate::engine::{Role, Site, StageKey};
 use crate::rdd::deal::Repartitioned;
@@ -54,15 +54,51 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
     /// let out = run([vec![(1, 'a'), (2, 'b'), (3, 'c')]], |s| s.partition_by(EvenOdd));
     /// assert_eq!(out, [[(2, 'b'), (1, 'a'), (3, 'c')]]);
     /// ```
+    ///
+    /// # Panics
+    /// For a partitioner without partitions.
     #[track_caller]
     pub fn partition_by<P: Partitioner<K>>(&self, partitioner: P) -> DStream<(K, V)>
     where
         K: Key,
         V: Wire,
     {
-        let (site, node) = (Site::here("partition_by"), self.node.clone());
-        let (slide, memory) = (self.slide_duration(), Arc::<Memory<K, V>>::default());
-        let partitioning = Partitioning::User(Arc::new(partitioner));
+        let site = Site::here("partition_by");
+        self.partitioned(by_user(site, partitioner), site)
+    }
+
+    /// The pairs of each batch in `partitions` partitions (at least 1), each key in the partition of its
+    /// hash, the one where the other operators into as many partitions have it.
+    ///
+    /// ```
+    /// use brooklet::testing::run_sorted;
+    /// let pairs = (0..100).map(|x| (x % 5, x)).collect();
+    /// // How many partitions each key is in.
+    /// let out = run_sorted([pairs], |s| {
+    ///     s.partition_by_key(3)
+    ///         .map_partitions(|kv| kv.map(|(k, _)| k).collect::<std::collections::BTreeSet<_>>())
+    ///         .count_by_value()
+    /// });
+    /// assert_eq!(out, [[(0, 1), (1, 1), (2, 1), (3, 1), (4, 1)]]);
+    /// ```
+    #[track_caller]
+    pub fn partition_by_key(&self, partitions: usize) -> DStream<(K, V)>
+    where
+        K: Key,
+        V: Wire,
+    {
+        let site = Site::here("partition_by_key");
+        self.partitioned(Partitioning::Hash(partitions.max(1)), site)
+    }
+
+    #[track_caller]
+    fn partitioned(&self, partitioning: Partitioning<K>, site: Site) -> DStream<(K, V)>
+    where
+        K: Key,
+        V: Wire,
+    {
+        let (node, slide) = (self.node.clone(), self.slide_duration());
+        let memory: Arc<Memory<K, V>> = Arc::default();
         let kept = memory.clone();
         self.operator(Kind::Lineage, site, |op| {
             LineageNode::new(slide, move |g, t| {

@@ -1,5 +1,5 @@
 //! `transform`: any RDD-to-RDD function, evaluated once per batch on the driver, as a step before the
-//! outputs. `transform_with` and the joins are the same on two streams.
+//! outputs. `transform_with` is the same on two streams.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::foreach_rdd::user_result;
-use super::{DStream, DynNode, Graph, GraphRef, Kind, LineageNode, Memo, Node, Operator};
+use super::{DStream, DynNode, Graph, GraphRef, Kind, Memo, Node, Operator};
 use crate::data::Data;
 use crate::engine::{OpId, Site};
 use crate::error::BoxError;
@@ -38,7 +38,8 @@ impl<U: Data, Q: Pipe<Out = U>, E: Into<BoxError>> IntoRdd<U> for Result<Rdd<U, 
 }
 
 /// Evaluates the user's function at a batch time: nothing when a parent has no RDD.
-type Eval<U> = dyn Fn(&Graph, Time, &Arc<Origin>) -> Result<Option<Rdd<U>>> + Send + Sync;
+pub(super) type Eval<U> =
+    dyn Fn(&Graph, Time, &Arc<Origin>) -> Result<Option<Rdd<U>>> + Send + Sync;
 
 struct Transform<U> {
     id: OpId,
@@ -46,6 +47,26 @@ struct Transform<U> {
     slide: Duration,
     eval: Box<Eval<U>>,
     memo: Memo<U>,
+    /// Called when batches are forgotten.
+    on_forget: Option<Box<dyn Fn(Time) + Send + Sync>>,
+}
+
+/// A step on the streams of `path`, which ends with its own name.
+#[track_caller]
+pub(super) fn step<U: Data>(
+    graph: &Arc<Graph>,
+    path: &str,
+    slide: Duration,
+    site: Site,
+    eval: Box<Eval<U>>,
+    on_forget: Option<Box<dyn Fn(Time) + Send + Sync>>,
+) -> DStream<U> {
+    let mut op = OpId::default();
+    let node = graph.add(path, Kind::Step, site, |id| {
+        op = id;
+        Arc::new(Transform { id, site, slide, eval, memo: Memo::default(), on_forget })
+    });
+    DStream::boundary(graph, node, path, op)
 }
 
 impl<U: Data> Transform<U> {
@@ -109,55 +130,10 @@ impl<U: Data> Operator for Transform<U> {
 
     fn forget(&self, up_to: Time) {
         self.memo.forget(up_to);
+        if let Some(f) = &self.on_forget {
+            f(up_to);
+        }
     }
-}
-
-/// A function of two streams' RDDs.
-pub(crate) struct TransformTwo<U> {
-    eval: Box<Eval<U>>,
-}
-
-impl<U: Data> TransformTwo<U> {
-    /// From a function of ours that runs no action.
-    pub(crate) fn lineage_only<T: Data, W: Data, N: Node<Out = T>, M: Node<Out = W>>(
-        a: &DStream<T, N>,
-        b: &DStream<W, M>,
-        site: Site,
-        f: impl Fn(Rdd<T>, Rdd<W>, Time) -> Result<Rdd<U>> + Send + Sync + 'static,
-    ) -> TransformTwo<U> {
-        let (a, b) = (a.erased_node(), b.erased_node());
-        let eval = move |graph: &Graph, t: Time, origin: &Arc<Origin>| {
-            let g = GraphRef(graph);
-            let none = || Error::NoRdd { site, time: t };
-            let a = a.dyn_at(&g, t)?.ok_or_else(none)?;
-            let b = b.dyn_at(&g, t)?.ok_or_else(none)?;
-            let a = Rdd::new(&graph.ctx, Arc::new(a), origin.clone());
-            let b = Rdd::new(&graph.ctx, Arc::new(b), origin.clone());
-            f(a, b, t).map(Some)
-        };
-        TransformTwo { eval: Box::new(eval) }
-    }
-}
-
-/// A lineage-only operator on two streams.
-#[track_caller]
-pub(crate) fn both<T: Data, W: Data, U: Data, N: Node<Out = T>, M: Node<Out = W>>(
-    a: &DStream<T, N>,
-    b: &DStream<W, M>,
-    site: Site,
-    two: TransformTwo<U>,
-) -> DStream<U> {
-    let path = format!("({}+{})/{}", a.path, b.path, site.op);
-    let slide = a.slide_duration();
-    let mut op = OpId::default();
-    let node = a.graph.add(&path, Kind::Lineage, site, |id| {
-        op = id;
-        Arc::new(LineageNode::new(slide, move |g, t| {
-            let origin = Origin::new(id, t, Travel::Replayed);
-            Ok((two.eval)(g, t, &origin)?.map(|r| (*r.pipe).clone()))
-        }))
-    });
-    DStream::boundary(&a.graph, node, &path, op)
 }
 
 impl<T: Data, N: Node<Out = T>> DStream<T, N> {
@@ -196,20 +172,14 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
         site: Site,
         f: impl Fn(Rdd<T>, Time) -> R + Send + Sync + 'static,
     ) -> DStream<U> {
-        let (node, slide) = (self.erased_node(), self.slide_duration());
-        self.operator(Kind::Step, site, |id| Transform {
-            id,
-            site,
-            slide,
-            memo: Memo::default(),
-            eval: Box::new(move |graph, t, origin| {
-                let none = || Error::NoRdd { site, time: t };
-                let p = node.dyn_at(&GraphRef(graph), t)?.ok_or_else(none)?;
-                let rdd = Rdd::new(&graph.ctx, Arc::new(p), origin.clone());
-                let done = catch_unwind(AssertUnwindSafe(|| f(rdd, t).into_rdd()));
-                user_result(site, t, done).map(Some)
-            }),
-        })
+        let parent = self.parent();
+        let eval = move |graph: &Graph, t: Time, origin: &Arc<Origin>| {
+            let rdd = parent.rdd(graph, t, site, origin)?;
+            let done = catch_unwind(AssertUnwindSafe(|| f(rdd, t).into_rdd()));
+            user_result(site, t, done).map(Some)
+        };
+        let path = format!("{}/{}", self.path, site.op);
+        step(&self.graph, &path, self.slide_duration(), site, Box::new(eval), None)
     }
 
     /// [`DStream::transform_at`] of this stream and another one.
@@ -224,18 +194,15 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
     ) -> DStream<U> {
         self.same_context(other, "transform_with");
         let site = Site::here("transform_with");
-        let two = TransformTwo::lineage_only(self, other, site, move |a, b, t| {
+        let (a, b) = (self.parent(), other.parent());
+        let eval = move |graph: &Graph, t: Time, origin: &Arc<Origin>| {
+            let a = a.rdd(graph, t, site, origin)?;
+            let b = b.rdd(graph, t, site, origin)?;
             let done = catch_unwind(AssertUnwindSafe(|| f(a, b, t).into_rdd()));
-            user_result(site, t, done)
-        });
+            user_result(site, t, done).map(Some)
+        };
         let path = format!("({}+{})/{}", self.path, other.path, site.op);
-        let slide = self.slide_duration();
-        let mut op = OpId::default();
-        let node = self.graph.add(&path, Kind::Step, site, |id| {
-            op = id;
-            Arc::new(Transform { id, site, slide, eval: two.eval, memo: Memo::default() })
-        });
-        DStream::boundary(&self.graph, node, &path, op)
+        step(&self.graph, &path, self.slide_duration(), site, Box::new(eval), None)
     }
 }
 

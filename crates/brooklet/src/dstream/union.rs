@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{DStream, DynNode, GraphRef, Kind, LineageNode, Node};
-use crate::Error;
+use super::parent::Parent;
+use super::{DStream, ErasedNode, Kind, LineageNode, Node};
 use crate::data::Data;
 use crate::engine::Site;
 use crate::rdd::Erased;
@@ -23,7 +23,7 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
     #[track_caller]
     pub fn union<M: Node<Out = T>>(&self, other: &DStream<T, M>) -> DStream<T> {
         self.same_context(other, "union");
-        union_of(self, vec![self.erased_node(), other.erased_node()], &other.path)
+        union_of(self, vec![self.erased_parent(), other.erased_parent()], &other.path)
     }
 }
 
@@ -31,7 +31,7 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
 #[track_caller]
 pub(crate) fn union_of<T: Data, N: Node<Out = T>>(
     first: &DStream<T, N>,
-    nodes: Vec<Arc<dyn DynNode<T>>>,
+    parents: Vec<Parent<ErasedNode<T>>>,
     other_path: &str,
 ) -> DStream<T> {
     let (site, slide) = (Site::here("union"), first.slide_duration());
@@ -40,9 +40,9 @@ pub(crate) fn union_of<T: Data, N: Node<Out = T>>(
     let node = first.graph.add(&path, Kind::Lineage, site, |id| {
         op = id;
         Arc::new(LineageNode::new(slide, move |g, t| {
-            let mut all = Vec::with_capacity(nodes.len());
-            for n in &nodes {
-                all.push(n.dyn_at(&GraphRef(g), t)?.ok_or(Error::NoRdd { site, time: t })?);
+            let mut all = Vec::with_capacity(parents.len());
+            for p in &parents {
+                all.push((*p.at(g, t, site)?).clone());
             }
             Ok(Some(Erased::new(Arc::new(UnionPipe(all)))))
         }))

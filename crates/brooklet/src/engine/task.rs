@@ -14,6 +14,7 @@ use super::{AccUpdates, Payload, Site, StageKey, TaskError, TaskRef, UserError};
 use crate::block::{BlockId, BlockStore};
 use crate::data::{HashSeed, Wire};
 use crate::error::BoxError;
+use crate::receiver::IoRuntime;
 
 /// The code of one stage, made where its node was built; also the stage as the driver sees it.
 pub trait TaskBody: Send + Sync {
@@ -65,6 +66,8 @@ pub(crate) struct Env {
     pub(crate) fetch_from: Option<Arc<BlockStore>>,
     /// Those of the tasks' own context.
     pub(crate) accumulators: Arc<Accumulators>,
+    /// For the sockets and timers of outputs that are `async`.
+    pub(crate) io: Arc<IoRuntime>,
 }
 
 /// One attempt of one task, as its body sees it. Belongs to the thread that runs it.
@@ -136,6 +139,11 @@ impl TaskCx<'_> {
     /// Where an executor fetches received blocks from.
     pub(crate) fn fetch_from(&self) -> Option<&BlockStore> {
         self.env.fetch_from.as_deref()
+    }
+
+    /// The context's I/O runtime.
+    pub(crate) fn io(&self) -> std::io::Result<tokio::runtime::Handle> {
+        self.env.io.handle()
     }
 
     pub(crate) fn store(&self) -> &OutputStore {

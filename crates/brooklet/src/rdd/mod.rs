@@ -27,7 +27,7 @@ pub(crate) mod gather;
 mod glom;
 pub(crate) mod group;
 mod histogram;
-mod join;
+pub(crate) mod join;
 mod join_forms;
 pub(crate) mod kept;
 mod key_by;

@@ -36,7 +36,6 @@ pub use text::HalfLines;
 pub use tracker::{Allocation, ReceiverTracker};
 
 pub(crate) use pending::block_of;
-#[cfg(feature = "http")]
 pub(crate) use runtime::IoRuntime;
 pub(crate) use supervisor::{internal_stream, public_stream};
 pub(crate) use text::cut_long_lines;

@@ -4,6 +4,7 @@
 
 mod logs;
 mod dashboard;
+mod clickstream;
 mod peer;
 mod programs;
 

@@ -545,8 +545,8 @@ fn transform_of_a_stream_that_has_no_rdd_fails_the_batch_and_later_ones_go_on() 
         .unwrap();
         d.batch().unwrap();
         let e = d.batch().unwrap_err();
-        let Error::NoRdd { site, time } = e.root() else { panic!("{e:?}") };
-        assert_eq!((site.op, time.millis()), ("transform_with", 2_000));
+        let Error::NoRdd { site, parent, time } = e.root() else { panic!("{e:?}") };
+        assert_eq!((site.op, &**parent, time.millis()), ("transform_with", "input_stream", 2_000));
     }
 }
 

@@ -9,6 +9,8 @@ mod failures;
 mod life_cycle;
 mod lineage;
 mod rdd_ops;
+mod operators;
+mod oracle;
 mod review;
 mod save;
 mod seams;
