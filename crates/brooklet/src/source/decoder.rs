@@ -36,6 +36,11 @@ use crate::error::BoxError;
 /// assert_eq!(Readings.decode(&[0, 0, 1, 0, 7])?, Decoded::Record(256, 4));
 /// # Ok::<(), BoxError>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no converter of bytes to records",
+    label = "needs a `Decoder`",
+    note = "implement `Decoder`, take a ready one such as `Lines`, or wrap a function from a reader to an iterator of `Result`s: `from_reader(|bytes| ..)`"
+)]
 pub trait Decoder: Clone + Send + 'static {
     /// The records.
     type Item;

@@ -24,6 +24,11 @@ const STORED_AT_ONCE: usize = defaults::CHUNK_RECORDS;
 
 /// What [`socket_stream`](StreamingContext::socket_stream) takes: a [`Decoder`], or a function from a reader
 /// to an iterator of records, by [`from_reader`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no converter of bytes to records",
+    label = "needs a `Decoder`",
+    note = "implement `Decoder`, take a ready one such as `Lines`, or wrap a function from a reader to an iterator of `Result`s: `from_reader(|bytes| ..)`"
+)]
 pub trait Converter: sealed::Converts + Send + 'static {}
 
 impl<D: Decoder> Converter for D where D::Item: Wire {}
