@@ -184,16 +184,10 @@ impl Conf {
             let origin = ConfOrigin::File { path: path.into(), line, column };
             let key = self.apply(&written, raw, origin.clone())?;
             let value = (key.get)(&self).unwrap_or_default();
-            if let Some((_, other, at)) = seen.iter().find(|(k, ..)| std::ptr::eq(*k, key)) {
-                if *other != value {
-                    return Err(bad(
-                        &written,
-                        &origin,
-                        format!(
-                            "`{value}` here and `{other}` at {at} are the same setting: keep one"
-                        ),
-                    ));
-                }
+            let before = seen.iter().find(|(k, ..)| std::ptr::eq(*k, key));
+            if let Some((_, other, at)) = before.filter(|(_, other, _)| *other != value) {
+                let both = format!("`{value}` here and `{other}` at {at} are the same setting");
+                return Err(bad(&written, &origin, format!("{both}: keep one")));
             }
             seen.push((key, value, origin));
         }

@@ -226,7 +226,9 @@ impl Default for FailurePolicy {
     }
 }
 
-/// The configuration of a [`Context`](crate::Context) and its streaming contexts.
+/// The configuration of a [`Context`](crate::Context) and its streaming contexts: by typed setters, and by
+/// keys from a file, the environment and a command line ([`Conf::load`], [`Conf::set`]). Whoever sets a
+/// setting last wins. `docs/configuration.md` has the table of all.
 ///
 /// ```
 /// use brooklet::{Conf, millis};

@@ -363,7 +363,7 @@ fn streaming_graceful_stop_timeout() {
     let mut d = numbers(conf, |s| {
         s.foreach_rdd(move |rdd, _| {
             r.open();
-            while rdd.count().is_ok() {} // until it is cancelled
+            while rdd.filter(|x| *x > 0).collect().is_ok() {} // until it is cancelled
         });
     });
     d.input().push([1]);
