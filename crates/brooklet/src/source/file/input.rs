@@ -53,6 +53,15 @@ fn count(counter: &Accumulator<LongSum>, n: u64) {
     }
 }
 
+/// What is told of a scan.
+#[derive(Clone, Default)]
+struct Scanned {
+    errors: Vec<String>,
+    /// Files left for later.
+    left: usize,
+    took: std::time::Duration,
+}
+
 pub(crate) struct FileInput<F> {
     site: Site,
     format: Arc<F>,
@@ -64,8 +73,8 @@ pub(crate) struct FileInput<F> {
     parallelism: usize,
     /// What was reported and belongs to no batch yet.
     noticed: Vec<String>,
-    /// What the batches' scans had to report, until the batch is over; with the files left for later.
-    scans: BTreeMap<Time, (Vec<String>, usize)>,
+    /// The batches' scans, until the batch is over.
+    scans: BTreeMap<Time, Scanned>,
     /// Bytes and records of the batches so far, to turn a limit of records into one of bytes.
     read_so_far: (u64, u64),
     /// A scan took longer than the batch interval; reported.
@@ -135,7 +144,9 @@ impl<F: InputFormat> FileInput<F> {
 
     fn info(&self, slice: &FileSlice, report: &PartReport) -> SliceInfo {
         let mut info = SliceInfo::records(report.records);
-        let (mut errors, left) = self.scans.get(&slice.batch).cloned().unwrap_or_default();
+        let scan = self.scans.get(&slice.batch).cloned().unwrap_or_default();
+        let Scanned { mut errors, left, took } = scan;
+        info.metadata.insert("Scan ms".into(), took.as_millis().to_string());
         errors.extend(report.failed.values().cloned());
         errors.extend(report.bad.iter().cloned());
         if !errors.is_empty() {
@@ -202,9 +213,8 @@ impl<F: InputFormat> Input for FileInput<F> {
             ));
         }
         self.report(&mut found);
-        if !self.noticed.is_empty() || found.left > 0 {
-            self.scans.insert(t, (std::mem::take(&mut self.noticed), found.left));
-        }
+        let errors = std::mem::take(&mut self.noticed);
+        self.scans.insert(t, Scanned { errors, left: found.left, took });
         let files: Vec<(u64, bool)> = found
             .files
             .iter()

@@ -293,7 +293,8 @@ impl<'a> TextPieces<'a> {
     /// Lines that are whole, but may be too long.
     fn whole_lines(&mut self, text: Vec<u8>) -> Arc<TextBlock> {
         let continued = std::mem::take(&mut self.in_long);
-        if !has_long(&text, self.max_line) && !(continued && self.long == LongLines::Replace) {
+        let replaced = continued && self.long == LongLines::Replace;
+        if !(replaced || has_long(&text, self.max_line)) {
             return self.block(text);
         }
         let max = self.max_line;
