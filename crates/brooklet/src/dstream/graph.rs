@@ -107,6 +107,8 @@ pub(crate) struct Graph {
     remember: Mutex<Option<Duration>>,
     /// Records that fallible operators left out, by operator.
     skipped: Mutex<Vec<(String, Accumulator<LongSum>)>>,
+    /// What the inputs had counted when they were dropped.
+    last_counts: Mutex<Vec<(String, u64)>>,
 }
 
 impl Graph {
@@ -121,6 +123,7 @@ impl Graph {
             sealed: AtomicBool::new(false),
             remember: Mutex::default(),
             skipped: Mutex::default(),
+            last_counts: Mutex::default(),
         });
         ctx.0.add_graph(id, &graph);
         graph
@@ -188,6 +191,13 @@ impl Graph {
     pub(crate) fn skipped(&self) -> Vec<(String, u64)> {
         let g = self.skipped.get();
         g.iter().map(|(n, a)| (n.clone(), a.value().sum as u64)).collect()
+    }
+
+    /// What the inputs have counted, also after the stop.
+    pub(crate) fn input_counts(&self) -> Vec<(String, u64)> {
+        let mut all = self.last_counts.get().clone();
+        all.extend(self.inputs().iter().flat_map(|i| i.counters()));
+        all
     }
 
     /// No operators from here on.
@@ -338,6 +348,8 @@ impl Graph {
 
     /// Nothing is run any more: closures go, and with them what they hold (a context, perhaps).
     pub(crate) fn clear(&self) {
+        let counts = self.input_counts();
+        *self.last_counts.get() = counts;
         let gone = std::mem::take(&mut *self.entries.get());
         drop(gone);
     }
