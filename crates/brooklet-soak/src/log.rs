@@ -58,9 +58,10 @@ fn follow(folder: &Path, secs: u64) -> Result<()> {
     ssc.log_file_stream(&path)?.foreach_partition(move |lines, _| {
         // A line is its number and the sum of its digits, so that a broken one shows.
         let numbers = lines.map(|line| {
-            let (n, sum) = line.split_once(' ')?;
+            let mut words = line.as_str().split(' ');
+            let (n, sum) = (words.next()?, words.next()?);
             let digits: u64 = n.bytes().map(|b| u64::from(b.wrapping_sub(b'0'))).sum();
-            sum.split(" ").next().is_some_and(|d| d == digits.to_string().as_str()).then(|| n.parse().ok())?
+            if sum == digits.to_string() { n.parse().ok() } else { None }
         });
         let numbers: Vec<Option<u64>> = numbers.collect();
         let mut seen = s.lock().unwrap_or_else(PoisonError::into_inner);

@@ -497,9 +497,9 @@ impl StreamingContext {
     /// `` `try_map` (src/main.rs:7:9) skipped ``.
     pub fn counters(&self) -> BTreeMap<String, u64> {
         let mut all: BTreeMap<String, u64> = self.0.graph.skipped().into_iter().collect();
-        all.extend(self.0.graph.inputs().iter().flat_map(|i| i.counters()));
         #[cfg(feature = "http")]
         all.extend(self.0.graph.http.counters());
+        all.extend(self.0.graph.input_counts());
         if let Some(run) = &self.0.run {
             for info in run.tracker.infos() {
                 for (name, n) in

@@ -130,6 +130,8 @@ pub(crate) struct Graph {
     claims: Mutex<BTreeMap<String, Site>>,
     #[cfg(feature = "http")]
     pub(crate) http: crate::http::Hub,
+    /// What the inputs had counted when they were dropped.
+    last_counts: Mutex<Vec<(String, u64)>>,
 }
 
 impl Graph {
@@ -148,6 +150,7 @@ impl Graph {
             claims: Mutex::default(),
             #[cfg(feature = "http")]
             http: crate::http::Hub::default(),
+            last_counts: Mutex::default(),
         });
         ctx.0.add_graph(id, &graph);
         graph
@@ -228,6 +231,13 @@ impl Graph {
     pub(crate) fn skipped(&self) -> Vec<(String, u64)> {
         let g = self.skipped.get();
         g.iter().map(|(n, a)| (n.clone(), a.value().sum as u64)).collect()
+    }
+
+    /// What the inputs have counted, also after the stop.
+    pub(crate) fn input_counts(&self) -> Vec<(String, u64)> {
+        let mut all = self.last_counts.get().clone();
+        all.extend(self.inputs().iter().flat_map(|i| i.counters()));
+        all
     }
 
     /// No operators from here on.
@@ -411,6 +421,8 @@ impl Graph {
     /// Nothing is run any more: closures go, and with them what they hold (a context, perhaps).
     pub(crate) fn clear(&self) {
         self.horizon.get().over = true;
+        let counts = self.input_counts();
+        *self.last_counts.get() = counts;
         let gone = std::mem::take(&mut *self.entries.get());
         drop(gone);
     }

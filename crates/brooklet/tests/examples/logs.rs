@@ -29,7 +29,7 @@ fn log_error_rates_counts_a_log_and_alerts() {
         text.push_str(&format!("2026-01-31T10:00:00Z {level} {service} request {n}\n"));
     }
     std::fs::write(&path, text).unwrap();
-    let args = [path.to_str().unwrap(), "--from-start", "--batches", "2", "--limit", "25"];
+    let args = [path.to_str().unwrap(), "--from-start", "--batches", "2", "--limit", "24"];
     let lines = Example::start("log_error_rates", &args).rest();
     std::fs::remove_file(&path).unwrap();
     let expected = BTreeMap::from([

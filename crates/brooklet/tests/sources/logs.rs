@@ -287,6 +287,7 @@ fn graceful_stop_processes_what_was_written_before() {
     folder.append("log", "half");
     rig.driver.context().stop(true).unwrap();
     assert_eq!(rig.seen.len(), 20);
+    assert_eq!(rig.count("records"), 20, "counters outlive the stop");
 }
 
 #[test]
