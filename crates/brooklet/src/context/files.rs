@@ -253,7 +253,7 @@ impl Iterator for SplitRecords {
 
 impl Context {
     /// Reads a partition for each of `parts`.
-    fn from_parts<S, T, I>(
+    fn reading<S, T, I>(
         &self,
         parts: Vec<S>,
         read: impl Fn(&S) -> Result<I, BoxError> + Send + Sync + 'static,
@@ -268,7 +268,7 @@ impl Context {
     }
 
     /// Files per partition: as many partitions as there are files, up to `least`.
-    fn from_files<T: crate::Data>(
+    fn whole_files<T: crate::Data>(
         &self,
         files: Vec<Found>,
         least: usize,
@@ -277,7 +277,7 @@ impl Context {
         let n = least.max(1).min(files.len());
         let paths: Vec<PathBuf> = files.into_iter().map(|f| f.path).collect();
         let parts = if n == 0 { Vec::new() } else { split_even(paths, n) };
-        self.from_parts(parts, move |part: &Arc<Vec<PathBuf>>| {
+        self.reading(parts, move |part: &Arc<Vec<PathBuf>>| {
             let (part, read) = (part.clone(), read.clone());
             Ok((0..part.len()).map(move |i| read(&part[i])))
         })
@@ -325,7 +325,7 @@ impl Context {
     fn lines_of(&self, path: &Path, least: usize, site: Site) -> Result<Rdd<Str>> {
         let parts: Vec<Arc<Split>> =
             splits(find(path, site)?, least, 1).into_iter().map(Arc::new).collect();
-        Ok(self.from_parts(parts, |split| {
+        Ok(self.reading(parts, |split| {
             SplitLines::open(split.clone()).map_err(|e| named(&split.path, e))
         }))
     }
@@ -349,7 +349,7 @@ impl Context {
     #[track_caller]
     pub fn whole_text_files(&self, path: impl AsRef<Path>) -> Result<Rdd<(String, Str)>> {
         let files = find(path.as_ref(), Site::here("whole_text_files"))?;
-        Ok(self.from_files(files, self.least_partitions(), |path| {
+        Ok(self.whole_files(files, self.least_partitions(), |path| {
             let (text, replaced) =
                 TextBlock::from_utf8_lossy(fs::read(path).map_err(|e| named(path, e))?);
             if replaced > 0 {
@@ -377,7 +377,7 @@ impl Context {
     #[track_caller]
     pub fn binary_files(&self, path: impl AsRef<Path>) -> Result<Rdd<(String, Vec<u8>)>> {
         let files = find(path.as_ref(), Site::here("binary_files"))?;
-        Ok(self.from_files(files, self.least_partitions(), |path| {
+        Ok(self.whole_files(files, self.least_partitions(), |path| {
             let bytes = fs::read(path).map_err(|e| named(path, e))?;
             Ok((path.display().to_string(), bytes))
         }))
@@ -417,7 +417,7 @@ impl Context {
             .into_iter()
             .map(Arc::new)
             .collect();
-        Ok(self.from_parts(parts, move |split| {
+        Ok(self.reading(parts, move |split| {
             let open = || {
                 let mut file = File::open(&split.path)?;
                 file.seek(SeekFrom::Start(split.from))?;
@@ -443,7 +443,7 @@ impl Context {
         if path.is_dir() && !path.join("_SUCCESS").exists() {
             tracing::warn!("{} has no `_SUCCESS`: it may not be whole", path.display());
         }
-        Ok(self.from_parts(files, |f| {
+        Ok(self.reading(files, |f| {
             let bytes = read_file(&f.path).map_err(|e| named(&f.path, e))?;
             let what = std::any::type_name::<T>();
             let records: Vec<T> = postcard::from_bytes(&bytes)

@@ -115,7 +115,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     ) -> Result<Vec<Rdd<T, ScanPipe<P, Draw>>>> {
         let site = Site::here("random_split");
         let sum: f64 = weights.iter().sum();
-        if !weights.iter().all(|w| *w >= 0.0) || !(sum > 0.0 && sum.is_finite()) {
+        if !(weights.iter().all(|w| *w >= 0.0) && sum > 0.0 && sum.is_finite()) {
             return Err(Error::usage(format!(
                 "{site}: weights must be 0 or more, and one above 0; these are {weights:?}"
             )));

@@ -150,7 +150,7 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Usage`](crate::Error::Usage) for a fraction below 0, or above 1 without replacement.
+    /// [`Error::Usage`] for a fraction below 0, or above 1 without replacement.
     #[track_caller]
     pub fn sample_by_key(
         &self,

@@ -35,9 +35,7 @@ pub(crate) fn mixed(mut h: u64) -> u64 {
 
 /// Index bits for a relative standard deviation, if it can be had.
 pub(crate) fn precision_for(relative_sd: f64) -> Option<u32> {
-    if !(relative_sd > 0.0) {
-        return None;
-    }
+    // Not in the range for 0, negative numbers and NaN either.
     let bits = (2.0 * (1.054 / relative_sd).log2()).ceil();
     // 2^4 registers say nearly nothing, 2^20 take 1 MB.
     (4.0..=20.0).contains(&bits).then_some(bits as u32)

@@ -31,8 +31,8 @@ fn records_on<T: Wire, U: Wire>(
     let out = Collector::new();
     let mut driver = Driver::with(engine, conf, |ssc| {
         let (queue, stream) = ssc.queue_stream::<T>();
-        let (sink, program) = (out.clone(), program.clone());
-        stream.transform(move |r| program(r)).foreach_rdd(move |r, t| sink.take(r, t));
+        let sink = out.clone();
+        stream.transform(program.clone()).foreach_rdd(move |r, t| sink.take(r, t));
         Ok(queue)
     })?;
     driver.input().push_partitions(parts.iter().cloned());

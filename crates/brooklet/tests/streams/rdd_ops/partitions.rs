@@ -40,7 +40,7 @@ fn largest_partitioner_decides_when_it_is_of_the_same_order() {
     assert_eq!(of(&sums(3).join(&plain(29))), 3);
     assert_eq!(of(&sums(3).join(&plain(30))), 30);
     let mine = plain(5).partition_by(Modulo(4));
-    assert_eq!(mine.join(&sums(3)).partitioner(), mine.partitioner().map(|p| p.clone()));
+    assert_eq!(mine.join(&sums(3)).partitioner(), mine.partitioner());
     assert_eq!(ctx.empty_rdd::<(i64, i64)>().reduce_by_key(|a, b| a + b).num_partitions(), 1);
     // With a default parallelism, that one; a partitioner that isn't below it is taken even by large sides.
     let ctx = Context::new(conf().default_parallelism(2)).unwrap();
