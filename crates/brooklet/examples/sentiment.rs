@@ -58,7 +58,7 @@ fn main() -> brooklet::Result<()> {
     // A transform may use any RDD, also one that is no stream's, and any action.
     let top = counts.transform(move |counts| {
         let ranks = counts.join(&list).map(|(word, (n, valence))| (n * valence, word, n, valence));
-        let best = ranks.map_partitions(|ranks| happiest(ranks)).collect()?;
+        let best = ranks.map_partitions(happiest).collect()?;
         Ok::<_, Error>(counts.context().parallelize(happiest(best.into_iter()), 1))
     });
     top.foreach_rdd(|top, time| {

@@ -540,8 +540,8 @@ impl StreamingContext {
     /// let ssc = StreamingContext::new(Conf::new("doc"), seconds(1))?;
     /// let (_queue, clicks) = ssc.queue_stream::<u64>();
     /// clicks.name("clicks").print();
-    /// ssc.socket_text_stream("localhost", 9999).print();
-    /// assert_eq!(ssc.inputs(), ["clicks", "socket_text_stream:localhost:9999"]);
+    /// ssc.text_queue_stream().1.print();
+    /// assert_eq!(ssc.inputs(), ["clicks", "text_queue_stream"]);
     /// # Ok::<(), brooklet::Error>(())
     /// ```
     pub fn inputs(&self) -> Vec<String> {

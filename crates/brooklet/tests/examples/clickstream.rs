@@ -8,7 +8,7 @@ use super::{Example, serve};
 fn views() -> Vec<(String, u16, u32, u32)> {
     let view = |i: u32| {
         let page = ["index", "shop", "news"][(i * i % 3) as usize];
-        let status = if i % 7 == 0 { 404 } else { 200 };
+        let status = if i.is_multiple_of(7) { 404 } else { 200 };
         (
             format!("http://example.com/{page}.html"),
             status,
