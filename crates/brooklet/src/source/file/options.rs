@@ -36,7 +36,7 @@ type Filter = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
 ///     .start_from(StartFrom::NewOnly)
 ///     .charset("gbk")
 ///     .max_files_per_batch(100);
-/// let lines = ssc.text_file_stream_with("/var/spool/in", options)?;
+/// let lines = ssc.text_file_stream_with("/var/spool/in", options);
 /// # Ok::<(), brooklet::Error>(())
 /// ```
 #[derive(Clone)]
@@ -120,8 +120,8 @@ impl FileOptions {
         self
     }
 
-    /// The character set of text formats, by its name; an unknown one is an error of the call that makes the
-    /// stream. Malformed text becomes U+FFFD and is counted (`invalid_text`). Default: UTF-8.
+    /// The character set of text formats, by its name; an unknown one is an error of
+    /// [`StreamingContext::start`](crate::StreamingContext::start). Malformed text becomes U+FFFD and is counted (`invalid_text`). Default: UTF-8.
     #[must_use]
     pub fn charset(mut self, name: impl Into<String>) -> Self {
         self.charset = name.into();
