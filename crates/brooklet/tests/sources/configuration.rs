@@ -247,7 +247,9 @@ fn streaming_concurrent_jobs() {
     let mut d = numbers(with([("brooklet.streaming.concurrentJobs", "2")]), |s| {
         for _ in 0..2 {
             let both = both.clone();
-            s.foreach_rdd(move |_, _| drop(both.wait()));
+            s.foreach_rdd(move |_, _| {
+                both.wait();
+            });
         }
     });
     d.batches(3).unwrap();

@@ -287,7 +287,7 @@ fn a_panic_in_a_users_input_is_the_users() {
 #[test]
 fn an_application_name_that_no_thread_can_have_is_an_error() {
     let e = Context::new(Conf::new("a\0b")).unwrap_err().to_string();
-    assert!(e.contains("app_name"), "{e}");
+    assert!(e.contains("brooklet.app.name"), "{e}");
 }
 
 #[test]
