@@ -160,7 +160,8 @@ impl Input for LogInput {
         let mut info = SliceInfo::records(slice.records());
         let mut files: BTreeMap<(FileId, String), (u64, u64)> = BTreeMap::new();
         for r in slice.partitions.iter().flatten() {
-            let span = files.entry((r.file, r.path.display().to_string())).or_insert((r.from, r.to));
+            let span =
+                files.entry((r.file, r.path.display().to_string())).or_insert((r.from, r.to));
             *span = (span.0.min(r.from), span.1.max(r.to));
         }
         let bytes: u64 = files.values().map(|(from, to)| to - from).sum();
