@@ -490,7 +490,7 @@ mod tests {
                 assert!(all.len() >= least.min((len / align) as usize).min(2));
             }
         }
-        let big = vec![Found { path: "a".into(), len: 100 << 20 }];
+        let big = vec![Found { path: "a".into(), len: 200 << 20 }];
         assert_eq!(splits(big, 1, 1).len(), 4);
     }
 
