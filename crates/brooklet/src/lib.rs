@@ -32,7 +32,10 @@ pub use data::{Data, HashSeed, Key, Wire};
 pub use dstream::{DStream, DeadLetter, ErasedNode, GraphRef, IntoRdd, Node, Output, WithKey};
 pub use engine::{Accumulate, Accumulator, Broadcast, DoubleSum, LongSum, Site, TaskError};
 pub use error::{BoxError, Error, Result};
-pub use rdd::{Erased, OnError, Outcome, PartitionIter, Partitioner, Partitions, Pipe, Rdd};
+pub use rdd::{
+    Erased, OnError, Ordered, Outcome, PartitionIter, Partitioner, Partitions, Pipe,
+    RangePartitioner, Rdd,
+};
 pub use receiver::{AsyncReceiver, Receiver, Store};
 pub use scheduler::{
     BatchInfo, ListenerId, OutputOperationInfo, ReceiverInfo, StatsReportListener, StreamInputInfo,

@@ -4,11 +4,14 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use super::combine::Entry;
-use super::kept::{Kept, Memory};
+use super::combine::{Entry, Table};
+use super::external::{Buckets, Combining};
+use super::kept::{Kept, Memory, kept_source};
 use super::partitioner::{Partitioning, carried_hash};
-use super::pipe::{Captured, Flow, Pipe, Unshippable, fold_slice, slice_source, try_slice};
+use super::pipe::{Captured, Flow, Pipe, Unshippable};
+use super::shuffle::pair;
 use super::{Erased, Rdd};
+use crate::conf::defaults;
 use crate::context::Inner;
 use crate::data::{Data, Key, Wire};
 use crate::engine::{Role, Site, StageKey, TaskBody, TaskCx, TaskError};
@@ -38,22 +41,17 @@ impl<K: Key, V: Wire, P: Pipe<Out = (K, V)>> TaskBody for DealStage<K, V, P> {
         self.parent.input_records()
     }
     fn run(&self, cx: &TaskCx<'_>) -> Result<(), TaskError> {
-        let (seed, home) = (cx.seed(), &self.memory.entries);
+        let (seed, memory) = (cx.seed(), &self.memory);
         let parts = self.partitioning.partitions();
-        let hint = self.memory.keys();
-        let mut to: Vec<Vec<Entry<K, V>>> = (0..parts).map(|_| home.take(hint / parts)).collect();
+        let mut to = Buckets::new(cx, parts, memory.keys(), Some(&memory.entries));
         self.parent.fold(cx, cx.partition(), (), |(), (key, val)| {
             self.site.guard(|| {
                 let hash = carried_hash(seed, &key);
-                to[self.partitioning.of(&key, hash)].push(Entry { key, val, hash });
+                to.push(self.partitioning.of(&key, hash), Entry { key, val, hash });
             });
         })?;
-        self.memory.saw(to.iter().map(Vec::len).sum());
-        for block in to {
-            let n = block.len();
-            cx.put_block::<Kept<Entry<K, V>>>(Kept::new(block, home), n)?;
-        }
-        Ok(())
+        memory.saw(to.in_memory());
+        to.finish()
     }
 }
 
@@ -102,12 +100,14 @@ impl<K: Key, V: Wire> Dealt<K, V> {
         &self,
         cx: &TaskCx<'_>,
         part: usize,
-        mut f: impl FnMut(&Entry<K, V>),
+        mut f: impl FnMut(&[Entry<K, V>]) -> Result<(), TaskError>,
     ) -> Result<(), TaskError> {
-        for b in cx.store().column(&self.map.key(), self.maps, part)? {
-            for chunk in b.get::<Kept<Entry<K, V>>>()?.v.chunks(1024) {
-                chunk.iter().for_each(&mut f);
-                cx.check()?;
+        let key = self.map.key();
+        for (map, b) in cx.store().column(&key, self.maps, part)?.iter().enumerate() {
+            let block = b.get::<Kept<Entry<K, V>>>()?;
+            let mut chunks = block.chunks(defaults::CHUNK_RECORDS);
+            while let Some(chunk) = chunks.next().map_err(|e| cx.lost_output(key, map, e))? {
+                f(chunk)?;
             }
         }
         Ok(())
@@ -122,11 +122,15 @@ pub(crate) struct Grouped<K, V> {
 }
 
 /// Keys with their values, in first-seen order.
-type Groups<K, V> = Vec<Entry<K, Vec<V>>>;
+type Groups<K, V> = Kept<Entry<K, Vec<V>>>;
 
 impl<K: Key, V: Wire> Grouped<K, V> {
     pub(crate) fn new(dealt: Dealt<K, V>, parts: usize, site: Site) -> Self {
         Grouped { dealt, parts, site }
+    }
+
+    fn merged(&self) -> StageKey {
+        self.dealt.map.key()
     }
 
     fn read(&self, cx: &TaskCx<'_>, part: usize) -> Result<Arc<Groups<K, V>>, TaskError> {
@@ -134,13 +138,13 @@ impl<K: Key, V: Wire> Grouped<K, V> {
         if let Some(m) = cx.store().merged(&key, part as u32) {
             return m.downcast().map_err(|_| TaskError::Bug("a merged side has changed".into()));
         }
-        let mut table = super::combine::Table::<K, Vec<V>>::with_capacity(0);
-        self.dealt.each(cx, part, |e| {
-            self.site.guard(|| {
-                table.value_or_insert(e.hash, &e.key, Vec::new).push(e.val.clone());
-            });
-        })?;
-        let groups = Arc::new(table.into_entries());
+        let append = |mut old: Vec<V>, new: Vec<V>| {
+            old.extend(new);
+            old
+        };
+        let mut table = Combining::new(cx, self.site, Table::with_capacity(0), append);
+        self.dealt.each(cx, part, |chunk| table.collect(chunk, Vec::push, Vec::new))?;
+        let groups = Arc::new(table.finish(None)?.0);
         cx.store().keep_merged(key, part as u32, groups.clone());
         Ok(groups)
     }
@@ -160,10 +164,7 @@ impl<K: Key, V: Wire> Pipe for Grouped<K, V> {
     fn captures(&self, out: &mut Vec<Captured>) {
         out.push(Captured { site: self.site, why: Unshippable::Stage });
     }
-    slice_source!((K, Vec<V>), |self, cx, part| &self.read(cx, part)?, |e: &Entry<K, Vec<V>>| (
-        e.key.clone(),
-        e.val.clone()
-    ));
+    kept_source!((K, Vec<V>), |self, cx, part| self.read(cx, part)?, pair);
 }
 
 impl<K, V> fmt::Debug for Grouped<K, V> {
@@ -207,10 +208,10 @@ impl<K: Key, V: Wire> Pipe for Partitioned<K, V> {
         mut f: impl FnMut(A, (K, V)) -> A,
     ) -> Result<A, TaskError> {
         let mut acc = init;
-        for b in cx.store().column(&self.dealt.map.key(), self.dealt.maps, part)? {
-            let block = b.get::<Kept<Entry<K, V>>>()?;
-            let pair = |e: &Entry<K, V>| (e.key.clone(), e.val.clone());
-            acc = fold_slice(cx, &block.v, acc, pair, &mut f)?;
+        let key = self.dealt.map.key();
+        for (map, b) in cx.store().column(&key, self.dealt.maps, part)?.iter().enumerate() {
+            let lost = |e| cx.lost_output(key, map, e);
+            acc = b.get::<Kept<Entry<K, V>>>()?.fold(cx, &lost, acc, pair, &mut f)?;
         }
         Ok(acc)
     }
@@ -220,10 +221,11 @@ impl<K: Key, V: Wire> Pipe for Partitioned<K, V> {
         part: usize,
         mut f: impl FnMut((K, V)) -> Flow,
     ) -> Result<Flow, TaskError> {
-        for b in cx.store().column(&self.dealt.map.key(), self.dealt.maps, part)? {
+        let key = self.dealt.map.key();
+        for (map, b) in cx.store().column(&key, self.dealt.maps, part)?.iter().enumerate() {
+            let lost = |e| cx.lost_output(key, map, e);
             let block = b.get::<Kept<Entry<K, V>>>()?;
-            let pair = |e: &Entry<K, V>| (e.key.clone(), e.val.clone());
-            if try_slice(cx, &block.v, pair, &mut f)?.is_break() {
+            if block.try_each(cx, &lost, pair, &mut f)?.is_break() {
                 return Ok(Flow::Break(()));
             }
         }
@@ -233,7 +235,8 @@ impl<K: Key, V: Wire> Pipe for Partitioned<K, V> {
 
 impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
     /// Each key with all its values, in the order of partitions and records. All values of one key must
-    /// fit in memory; prefer [`Rdd::reduce_by_key`] where values can be merged.
+    /// fit in memory; prefer [`Rdd::reduce_by_key`] where values can be merged. Groups that together take more
+    /// than [`Conf::task_memory`](crate::Conf::task_memory) are kept on disk and read one by one.
     ///
     /// ```
     /// # let ctx = brooklet::Context::new(brooklet::Conf::new("doc").master("local[2]"))?;

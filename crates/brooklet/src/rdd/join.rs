@@ -3,14 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::combine::Entry;
+use super::combine::{Entry, Table};
+use super::external::Combining;
 use super::group::Dealt;
-use super::kept::Memory;
+use super::kept::{Kept, Memory, kept_source};
 use super::partitioner::Partitioning;
-use super::pipe::{Captured, Pipe, Unshippable, slice_source};
+use super::pipe::{Captured, Pipe, Unshippable};
+use super::shuffle::pair;
 use super::{Erased, Rdd};
 use crate::data::{Data, Key, Wire};
-use crate::engine::{Role, Site, TaskBody, TaskCx, TaskError};
+use crate::engine::{Role, Site, StageKey, TaskBody, TaskCx, TaskError};
 
 /// Both sides' values of a key.
 type Both<V, W> = (Vec<V>, Vec<W>);
@@ -23,27 +25,32 @@ struct Cogrouped<K, V, W> {
 }
 
 impl<K: Key, V: Wire, W: Wire> Cogrouped<K, V, W> {
+    fn merged(&self) -> StageKey {
+        self.left.body().key()
+    }
+
     fn read(
         &self,
         cx: &TaskCx<'_>,
         part: usize,
-    ) -> Result<Arc<Vec<Entry<K, Both<V, W>>>>, TaskError> {
+    ) -> Result<Arc<Kept<Entry<K, Both<V, W>>>>, TaskError> {
         let key = self.left.body().key();
         if let Some(m) = cx.store().merged(&key, part as u32) {
             return m.downcast().map_err(|_| TaskError::Bug("a merged side has changed".into()));
         }
-        let mut table = super::combine::Table::<K, Both<V, W>>::with_capacity(0);
-        self.left.each(cx, part, |e| {
-            self.site.guard(|| {
-                table.value_or_insert(e.hash, &e.key, Default::default).0.push(e.val.clone());
-            });
+        let append = |mut old: Both<V, W>, new: Both<V, W>| {
+            old.0.extend(new.0);
+            old.1.extend(new.1);
+            old
+        };
+        let mut table = Combining::new(cx, self.site, Table::with_capacity(0), append);
+        self.left.each(cx, part, |chunk| {
+            table.collect(chunk, |both, v| both.0.push(v), Default::default)
         })?;
-        self.right.each(cx, part, |e| {
-            self.site.guard(|| {
-                table.value_or_insert(e.hash, &e.key, Default::default).1.push(e.val.clone());
-            });
+        self.right.each(cx, part, |chunk| {
+            table.collect(chunk, |both, w| both.1.push(w), Default::default)
         })?;
-        let groups = Arc::new(table.into_entries());
+        let groups = Arc::new(table.finish(None)?.0);
         cx.store().keep_merged(key, part as u32, groups.clone());
         Ok(groups)
     }
@@ -64,13 +71,7 @@ impl<K: Key, V: Wire, W: Wire> Pipe for Cogrouped<K, V, W> {
     fn captures(&self, out: &mut Vec<Captured>) {
         out.push(Captured { site: self.site, why: Unshippable::Stage });
     }
-    slice_source!((K, Both<V, W>), |self, cx, part| &self.read(cx, part)?, |e: &Entry<
-        K,
-        Both<V, W>,
-    >| (
-        e.key.clone(),
-        e.val.clone()
-    ));
+    kept_source!((K, Both<V, W>), |self, cx, part| self.read(cx, part)?, pair);
 }
 
 impl<K, V, W> fmt::Debug for Cogrouped<K, V, W> {

@@ -5,9 +5,11 @@
 
 mod compile_fail;
 mod engines;
+mod external;
 mod failures;
 mod life_cycle;
 mod lineage;
+mod order;
 mod review;
 mod seams;
 
