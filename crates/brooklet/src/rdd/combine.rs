@@ -115,6 +115,7 @@ impl<K, V> Table<K, V> {
         &self.entries
     }
 
+    #[cfg(test)]
     pub(crate) fn into_entries(self) -> Vec<Entry<K, V>> {
         self.entries
     }

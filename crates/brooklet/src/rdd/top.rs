@@ -81,7 +81,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     /// # Errors
     /// As [`Rdd::collect`].
     #[track_caller]
-    pub fn top_by_key<K: Ord, F>(&self, n: usize, key: F) -> Result<Vec<T>>
+    pub fn top_by_key<K: Ord + 'static, F>(&self, n: usize, key: F) -> Result<Vec<T>>
     where
         T: Wire,
         F: Fn(&T) -> K + Send + Sync + 'static,
@@ -140,7 +140,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     /// # Errors
     /// As [`Rdd::collect`].
     #[track_caller]
-    pub fn take_ordered_by_key<K: Ord, F>(&self, n: usize, key: F) -> Result<Vec<T>>
+    pub fn take_ordered_by_key<K: Ord + 'static, F>(&self, n: usize, key: F) -> Result<Vec<T>>
     where
         T: Wire,
         F: Fn(&T) -> K + Send + Sync + 'static,
@@ -194,7 +194,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     }
 
     /// The first `n` in the order of their keys; a key is computed once in the task and once on the driver.
-    fn first_by_key<K: Ord, F>(
+    fn first_by_key<K: Ord + 'static, F>(
         &self,
         site: Site,
         n: usize,

@@ -20,14 +20,10 @@ pub(super) fn parts() -> impl Strategy<Value = Parts> {
         prop::collection::vec(key.clone(), 1..20),
         prop::collection::vec(key, 100..400),
     ];
-    prop::collection::vec(part, 1..6).prop_map(|parts: Vec<Vec<u8>>| {
-        let mut n = 0;
-        let number = |k| {
-            n += 1;
-            (k, n)
-        };
-        let mut number = number;
-        parts.into_iter().map(|p| p.into_iter().map(&mut number).collect()).collect()
+    prop::collection::vec(part, 1..6).prop_map(|keys| {
+        let mut numbers = 0u32..;
+        let numbered = |part: Vec<u8>| part.into_iter().zip(numbers.by_ref()).collect();
+        keys.into_iter().map(numbered).collect()
     })
 }
 

@@ -143,7 +143,7 @@ impl<'a, K: Key, C: Wire, M: Fn(C, C) -> C> Combining<'a, K, C, M> {
         self.table = Table::with_memory(entries.len(), index, entries);
         self.collected = 0;
         let (cx, site, merge) = (self.cx, self.site, &self.merge);
-        self.runs.push(run, |runs| combined_run(cx, site, runs, merge))
+        self.runs.push(run, |runs| combined_run::<K, C>(cx, site, runs, merge))
     }
 
     /// The combined partition: in first-seen order when it was in memory all the time, else by hash.
@@ -162,7 +162,7 @@ impl<'a, K: Key, C: Wire, M: Fn(C, C) -> C> Combining<'a, K, C, M> {
             self.spill()?;
         }
         let (site, merge) = (self.site, &self.merge);
-        let combine = |runs: &[Segment]| combined_run(cx, site, runs, merge);
+        let combine = |runs: &[Segment]| combined_run::<K, C>(cx, site, runs, merge);
         let runs = self.runs.finish(combine)?;
         let whole = if runs.len() == 1 { runs } else { vec![combine(&runs)?] };
         let (_, index) = self.table.into_parts();
