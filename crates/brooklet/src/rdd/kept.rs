@@ -94,9 +94,9 @@ impl<T> Kept<T> {
             };
             out.push_all(&self.v)?;
             self.spilled.push(out.segment()?);
-            self.v.clear();
-            if self.home.is_none() {
-                self.v = Vec::new();
+            let written = std::mem::take(&mut self.v);
+            if let Some(home) = &self.home {
+                home.give(written);
             }
         }
         Ok(self)
