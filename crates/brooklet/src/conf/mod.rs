@@ -450,9 +450,10 @@ impl Conf {
         self.noted("block_store_memory")
     }
 
-    /// Memory that one task may take for the table or the sort buffer of a shuffle (an estimate, see
-    /// `rdd/external`); what is more is written to files in [`Conf::local_dir`] and merged from there. As many
-    /// tasks run at a time as there are task threads. Default: 256 MiB.
+    /// Memory that one task may take for the table or the sort buffer of a shuffle (an estimate by
+    /// a sample of the records); what is more is written to files in [`Conf::local_dir`] and merged from there. As many
+    /// tasks run at a time as there are task threads. Results are the same with any limit, but for the last
+    /// bits of floating point sums, whose values are added up in other groups. Default: 256 MiB.
     #[must_use]
     #[track_caller]
     pub fn task_memory(mut self, bytes: usize) -> Conf {

@@ -286,9 +286,7 @@ where
         }
         let table = Table::from_distinct(entries, room, memory.index.take(2 * room));
         let mut table = Combining::new(cx, self.site, table, |a, b| self.f.merge(a, b));
-        if first.is_some() {
-            table.look()?;
-        }
+        table.look_at_first()?;
         for (map, b) in others {
             let mut chunks = b.chunks(8 * 1024);
             while let Some(chunk) = chunks.next().map_err(|e| cx.lost_output(key, *map, e))? {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::size::{Watch, behind};
+use super::size::{SAMPLES, Watch, behind};
 use crate::block::{Held, Segment, SpillWriter};
 use crate::data::Wire;
 use crate::engine::{TaskCx, TaskError};
@@ -52,7 +52,7 @@ impl<'a, T: Wire> Buckets<'a, T> {
 
     /// Estimated bytes: vectors grow by doubling, so half as much again as there is in them.
     fn bytes(&self) -> usize {
-        let samples = 64usize.div_ceil(self.to.len().max(1));
+        let samples = SAMPLES.div_ceil(self.to.len().max(1));
         self.to.iter().map(|v| size_of_val(&v[..]) * 3 / 2 + behind(v, samples)).sum()
     }
 

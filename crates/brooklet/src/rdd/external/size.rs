@@ -14,7 +14,7 @@ use serde::ser::{
 };
 
 /// Records that are looked at for one estimate.
-const SAMPLES: usize = 64;
+pub(crate) const SAMPLES: usize = 32;
 
 /// Estimated bytes of these records.
 pub(crate) fn estimate<T: Serialize>(records: &[T]) -> usize {

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::merge::{Merge, Runs};
-use super::size::{Watch, behind, estimate};
+use super::size::{SAMPLES, Watch, behind, estimate};
 use super::sorter::Order;
 use crate::block::{Segment, SpillWriter};
 use crate::conf::defaults;
@@ -18,7 +18,7 @@ use crate::rdd::partitioner::Partitioning;
 /// Estimated bytes of a table with these entries: vectors that grow by doubling, two to four slots of the
 /// index for each entry.
 pub(crate) fn table_bytes<K: Key, C: Wire>(table: &Table<K, C>) -> usize {
-    slots_bytes::<K, C>(table.len()) + behind(table.entries(), 64)
+    slots_bytes::<K, C>(table.len()) + behind(table.entries(), SAMPLES)
 }
 
 fn slots_bytes<K, C>(entries: usize) -> usize {
@@ -75,7 +75,13 @@ impl<'a, K: Key, C: Wire, M: Fn(C, C) -> C> Combining<'a, K, C, M> {
         let watch = Watch::new(cx.spills().task_memory());
         let due = watch.first();
         let runs = Runs::new();
-        Combining { cx, site, merge, table, runs, watch, due, seen: 0, collected: 0 }
+        let seen = table.len();
+        Combining { cx, site, merge, table, runs, watch, due, seen, collected: 0 }
+    }
+
+    /// Looks at the table that it began with, if that is large.
+    pub(crate) fn look_at_first(&mut self) -> Result<(), TaskError> {
+        if self.seen >= self.due { self.look() } else { Ok(()) }
     }
 
     /// Adds entries whose values are combined already.
@@ -94,7 +100,7 @@ impl<'a, K: Key, C: Wire, M: Fn(C, C) -> C> Combining<'a, K, C, M> {
 
     /// Looks at the table's size. When that is done depends on the number of entries alone, not on the chunks
     /// in which they come.
-    pub(crate) fn look(&mut self) -> Result<(), TaskError> {
+    fn look(&mut self) -> Result<(), TaskError> {
         let bytes = table_bytes(&self.table);
         self.due = match self.watch.looked(self.seen, bytes) {
             Some(next) => next,
