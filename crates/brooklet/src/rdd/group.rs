@@ -76,6 +76,7 @@ enum Place<K, V> {
 pub(crate) struct Dealt<K, V> {
     place: Place<K, V>,
     partitioning: Partitioning<K>,
+    site: Site,
 }
 
 impl<K: Key, V: Wire> Dealt<K, V> {
@@ -98,12 +99,16 @@ impl<K: Key, V: Wire> Dealt<K, V> {
             site,
         });
         ctx.add_body(&map);
-        Dealt { place: Place::Stage { map, maps }, partitioning: partitioning.clone() }
+        Dealt { place: Place::Stage { map, maps }, partitioning: partitioning.clone(), site }
     }
 
     /// A side whose records the same partitioning has placed before.
-    pub(crate) fn there(parent: Erased<(K, V)>, partitioning: &Partitioning<K>) -> Self {
-        Dealt { place: Place::There(parent), partitioning: partitioning.clone() }
+    pub(crate) fn there(
+        parent: Erased<(K, V)>,
+        partitioning: &Partitioning<K>,
+        site: Site,
+    ) -> Self {
+        Dealt { place: Place::There(parent), partitioning: partitioning.clone(), site }
     }
 
     /// The stage that deals the records out, if one has to.
@@ -150,7 +155,7 @@ impl<K: Key, V: Wire> Dealt<K, V> {
     ) -> Result<(), TaskError> {
         let (map, maps) = match &self.place {
             Place::Stage { map, maps } => (map.key(), *maps),
-            Place::There(parent) => return each_there(cx, parent, part, f),
+            Place::There(parent) => return each_there(cx, (parent, self.site), part, f),
         };
         for (p, b) in cx.store().column(&map, maps, part)?.iter().enumerate() {
             let block = b.get::<Kept<Entry<K, V>>>()?;
@@ -166,7 +171,7 @@ impl<K: Key, V: Wire> Dealt<K, V> {
 /// [`Dealt::each`] of a side that lies in its partitions already.
 fn each_there<K: Key, V: Wire>(
     cx: &TaskCx<'_>,
-    parent: &Erased<(K, V)>,
+    (parent, site): (&Erased<(K, V)>, Site),
     part: usize,
     mut f: impl FnMut(&[Entry<K, V>]) -> Result<(), TaskError>,
 ) -> Result<(), TaskError> {
@@ -174,7 +179,7 @@ fn each_there<K: Key, V: Wire>(
     let mut chunk = Vec::new();
     let mut done = Ok(());
     let _ = parent.try_each(cx, part, |(key, val)| {
-        let hash = carried_hash(seed, &key);
+        let hash = site.guard(|| carried_hash(seed, &key));
         chunk.push(Entry { key, val, hash });
         if chunk.len() == defaults::CHUNK_RECORDS {
             done = f(&chunk);
@@ -420,7 +425,7 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         V: Wire,
     {
         if self.lies_in(partitioning) {
-            return Dealt::there(self.erased(), partitioning);
+            return Dealt::there(self.erased(), partitioning, site);
         }
         let key = origin.next_stage(Role::Map);
         let memory = Arc::default();
