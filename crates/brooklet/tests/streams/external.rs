@@ -454,7 +454,7 @@ fn little_memory_changes_nothing_for_a_stream_of_batches() {
 #[test]
 fn a_task_memory_of_zero_is_refused() {
     let e = Driver::<()>::local(conf().task_memory(0), |_| Ok(())).unwrap_err();
-    assert!(e.to_string().contains("task_memory"), "{e}");
+    assert!(e.to_string().contains("brooklet.task.memory"), "{e}");
     assert!(matches!(e, Error::Config { .. }));
     let _ = TestEngine::Local;
 }
