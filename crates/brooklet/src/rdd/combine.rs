@@ -105,7 +105,6 @@ impl<K, V> Table<K, V> {
         self.entries.len()
     }
 
-    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -238,7 +238,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     ///
     /// ```
     /// # let ctx = brooklet::Context::new(brooklet::Conf::new("doc").master("local[2]"))?;
-    /// let r = ctx.parallelize([2.5, -1.0, 0.5], 2).sort_with(|a, b| b.total_cmp(a), 2)?;
+    /// let r = ctx.parallelize([2.5f64, -1.0, 0.5], 2).sort_with(|a, b| b.total_cmp(a), 2)?;
     /// assert_eq!(r.collect()?, [2.5, 0.5, -1.0]);
     /// # Ok::<(), brooklet::Error>(())
     /// ```

@@ -93,7 +93,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     ///
     /// ```
     /// # let ctx = brooklet::Context::new(brooklet::Conf::new("doc").master("local[2]"))?;
-    /// let r = ctx.parallelize([0.5, 2.5, -7.0], 2);
+    /// let r = ctx.parallelize([0.5f64, 2.5, -7.0], 2);
     /// assert_eq!(r.top_by(2, |a, b| a.total_cmp(b))?, [2.5, 0.5]);
     /// # Ok::<(), brooklet::Error>(())
     /// ```
@@ -152,7 +152,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     ///
     /// ```
     /// # let ctx = brooklet::Context::new(brooklet::Conf::new("doc").master("local[2]"))?;
-    /// let r = ctx.parallelize([0.5, 2.5, -7.0], 2);
+    /// let r = ctx.parallelize([0.5f64, 2.5, -7.0], 2);
     /// assert_eq!(r.take_ordered_by(2, |a, b| a.total_cmp(b))?, [-7.0, 0.5]);
     /// # Ok::<(), brooklet::Error>(())
     /// ```

@@ -180,7 +180,7 @@ impl<'a, K: Key, C: Wire, M: Fn(C, C) -> C> Combining<'a, K, C, M> {
             let kept = Kept::new(entries, home).held(held.as_ref(), &mut None, cx.spills())?;
             return Ok((kept, index));
         }
-        if self.table.len() > 0 {
+        if !self.table.is_empty() {
             self.spill()?;
         }
         let (site, merge) = (self.site, &self.merge);
