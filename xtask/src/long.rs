@@ -34,6 +34,11 @@ const RUNS: &[Run] = &[
         soak("detach", args)
     }),
     (
+        "external",
+        "[MB]: sorts and aggregates records with 64 MiB for a task; memory (default 1000 MB)",
+        |args| soak("external", args),
+    ),
+    (
         "starts",
         "[N]: contexts started and stopped; threads and open files (default 1000)",
         |args| soak("starts", args),

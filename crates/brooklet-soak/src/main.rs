@@ -7,6 +7,7 @@
 mod collisions;
 mod ctrl_c;
 mod detach;
+mod external;
 mod figures;
 mod files;
 mod interval;
@@ -33,6 +34,8 @@ fn main() -> ExitCode {
         ["pinned"] => pinned::run(10_000),
         ["pinned", blocks] => number(blocks).and_then(pinned::run),
         ["detach"] => detach::run(),
+        ["external"] => external::run(1_000),
+        ["external", megabytes] => number(megabytes).and_then(external::run),
         ["starts"] => starts::run(1_000),
         ["starts", times] => number(times).and_then(starts::run),
         ["collisions"] => collisions::run(),

@@ -41,8 +41,8 @@ pub use error::{BoxError, Error, Result};
 #[cfg(feature = "http")]
 pub use http::{HttpOptions, Publisher, ServeOptions};
 pub use rdd::{
-    Erased, FutureAction, OnError, Outcome, PartitionIter, Partitioner, PartitionerOf, Partitions,
-    Pipe, Rdd, StatCounter,
+    Erased, FutureAction, OnError, Ordered, Outcome, PartitionIter, Partitioner, PartitionerOf,
+    Partitions, Pipe, RangePartitioner, Rdd, StatCounter,
 };
 pub use receiver::{AsyncReceiver, Receiver, Store};
 pub use scheduler::{

@@ -17,6 +17,7 @@ mod file;
 mod id;
 mod level;
 mod records;
+mod spill;
 mod store;
 mod text;
 mod values;
@@ -34,6 +35,7 @@ pub use text::TextLines;
 pub use values::Values;
 
 pub(crate) use file::{read_file, write_file};
+pub(crate) use spill::{Held, Segment, SegmentReader, SpillWriter, Spills};
 pub(crate) use values::heap_of;
 
 /// Brings the encoded form of a block back as a typed block. Kept with every stored block.

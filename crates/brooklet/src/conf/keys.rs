@@ -117,6 +117,28 @@ pub(super) static KEYS: &[ConfKey] = &[
         get: |c| Some(value::show_bytes(c.block_store_memory as u64)),
     },
     ConfKey {
+        name: "brooklet.task.memory",
+        original: None,
+        setter: "task_memory",
+        kind: ConfKind::Bytes,
+        unset: "",
+        about: "Memory of the table or sort buffer of one task, about; what is more goes to disk and is \
+                merged from there. As many tasks run at a time as there are task threads. At least 1.",
+        set: |c, v| value::bytes(v).map(|n| c.task_memory = n),
+        get: |c| Some(value::show_bytes(c.task_memory as u64)),
+    },
+    ConfKey {
+        name: "brooklet.shuffle.memory",
+        original: None,
+        setter: "shuffle_memory",
+        kind: ConfKind::Bytes,
+        unset: "",
+        about: "Memory of all shuffle outputs that are kept until their batch is over; one that finds no \
+                room goes to disk. 0 writes all of them.",
+        set: |c, v| value::bytes(v).map(|n| c.shuffle_memory = n),
+        get: |c| Some(value::show_bytes(c.shuffle_memory as u64)),
+    },
+    ConfKey {
         name: "brooklet.storage.compress",
         original: Some("spark.rdd.compress"),
         setter: "compress_blocks",
@@ -427,7 +449,9 @@ pub(super) static REFUSED: &[RefusedKeys] = &[
     },
     RefusedKeys {
         keys: &["memory.fraction", "memory.storageFraction", "memory.*"],
-        reason: "there is no heap to divide: `brooklet.storage.memory` is the memory of blocks, in bytes",
+        reason: "there is no heap to divide: `brooklet.storage.memory` is the memory of blocks, in bytes, \
+                 `brooklet.shuffle.memory` that of shuffle outputs and `brooklet.task.memory` that of one \
+                 task",
     },
     RefusedKeys {
         keys: &["serializer", "kryo.*", "kryoserializer.*"],

@@ -56,6 +56,18 @@ pub mod defaults {
     pub const RECEIVER_MAX_SPILLED_BYTES: u64 = 1 << 30;
     /// Memory of the block store (received and persisted blocks).
     pub const BLOCK_STORE_MEMORY: usize = 512 << 20;
+    /// Memory of one task's tables and sort buffers; what is more is spilled.
+    pub const TASK_MEMORY: usize = 256 << 20;
+    /// Memory of all shuffle outputs that a context keeps; further ones are written to disk.
+    pub const SHUFFLE_MEMORY: usize = 1 << 30;
+    /// Raw bytes in a frame of a spilled file.
+    pub const SPILL_FRAME: usize = 64 << 10;
+    /// Spilled runs that are merged at a time; more are merged in several rounds.
+    pub const MERGE_RUNS: usize = 32;
+    /// Sampled records for each partition of a range partitioner.
+    pub const RANGE_SAMPLES_PER_PARTITION: usize = 20;
+    /// Sampled records of a range partitioner altogether.
+    pub const RANGE_SAMPLES: usize = 1_000_000;
     /// Whether blocks on disk are compressed.
     pub const COMPRESS_BLOCKS: bool = false;
     /// Memory that one operator keeps from batch to batch for its tables and buffers.
@@ -253,6 +265,8 @@ pub struct Conf {
     pub(crate) receiver_max_unprocessed_bytes: usize,
     pub(crate) receiver_max_spilled_bytes: u64,
     pub(crate) block_store_memory: usize,
+    pub(crate) task_memory: usize,
+    pub(crate) shuffle_memory: usize,
     pub(crate) compress_blocks: bool,
     pub(crate) local_dir: Option<PathBuf>,
     pub(crate) graceful_stop_timeout: Option<Duration>,
@@ -290,6 +304,8 @@ impl Conf {
             receiver_max_unprocessed_bytes: defaults::RECEIVER_MAX_UNPROCESSED_BYTES,
             receiver_max_spilled_bytes: defaults::RECEIVER_MAX_SPILLED_BYTES,
             block_store_memory: defaults::BLOCK_STORE_MEMORY,
+            task_memory: defaults::TASK_MEMORY,
+            shuffle_memory: defaults::SHUFFLE_MEMORY,
             compress_blocks: defaults::COMPRESS_BLOCKS,
             local_dir: None,
             graceful_stop_timeout: None,
@@ -434,6 +450,27 @@ impl Conf {
     pub fn block_store_memory(mut self, bytes: usize) -> Conf {
         self.block_store_memory = bytes;
         self.noted("block_store_memory")
+    }
+
+    /// Memory that one task may take for the table or the sort buffer of a shuffle (an estimate by
+    /// a sample of the records); what is more is written to files in [`Conf::local_dir`] and merged from there. As many
+    /// tasks run at a time as there are task threads. Results are the same with any limit, but for the last
+    /// bits of floating point sums, whose values are added up in other groups. Default: 256 MiB.
+    #[must_use]
+    #[track_caller]
+    pub fn task_memory(mut self, bytes: usize) -> Conf {
+        self.task_memory = bytes;
+        self.noted("task_memory")
+    }
+
+    /// Memory of all shuffle outputs that are kept until their batch is over (or their RDD is dropped). An
+    /// output that finds no room is written to a file in [`Conf::local_dir`] and read from there; 0 writes
+    /// all of them. Default: 1 GiB.
+    #[must_use]
+    #[track_caller]
+    pub fn shuffle_memory(mut self, bytes: usize) -> Conf {
+        self.shuffle_memory = bytes;
+        self.noted("shuffle_memory")
     }
 
     /// Whether blocks are compressed (lz4) when they go to disk. Less than half the bytes for text, at about
@@ -617,6 +654,9 @@ impl Conf {
         }
         if self.max_queued_batches == 0 {
             return bad("max_queued_batches", "must be at least 1");
+        }
+        if self.task_memory == 0 {
+            return bad("task_memory", "must be at least 1 byte");
         }
         if self.max_line_bytes < 16 {
             return bad("max_line_bytes", "must be at least 16");

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 
-use crate::block::BlockStore;
+use crate::block::{BlockStore, Spills};
 use crate::conf::{Conf, ConfOrigin};
 use crate::data::{Data, HashSeed, Wire};
 use crate::dstream::Graph;
@@ -15,6 +15,7 @@ use crate::engine::{
     JobSpec, LocalEngine, LongSum, Making, OpId, OutputStore, Payload, Pool, RemoteEngine, Replay,
     Role, StageKey, TaskBody, TaskError,
 };
+use crate::metrics::SpillMetrics;
 use crate::rdd::source::{Parts, split_even};
 use crate::rdd::union::UnionPipe;
 use crate::rdd::{Erased, Origin, Rdd, ShippedBody};
@@ -143,6 +144,7 @@ impl Context {
     fn bare(conf: Conf, threads: usize, seed: HashSeed, executor: bool, bytes: bool) -> Context {
         let make = if conf.compress_blocks { BlockStore::compressed } else { BlockStore::new };
         let blocks = make(conf.block_store_memory, conf.local_dir.clone());
+        let spills = Spills::new(&conf, blocks.clone());
         let parallelism = conf.default_parallelism.unwrap_or(threads);
         let accumulators: Arc<Accumulators> = Arc::default();
         let io = IoRuntime::new(&conf.app_name);
@@ -152,6 +154,7 @@ impl Context {
             executor,
             env: Arc::new(Env {
                 store: OutputStore::default(),
+                spills,
                 blocks,
                 bytes,
                 seed,
@@ -175,6 +178,12 @@ impl Context {
     /// The configuration.
     pub fn conf(&self) -> &Conf {
         &self.0.conf
+    }
+
+    /// Files and bytes that tasks have spilled for want of memory, and what is kept now. Those of the driver's
+    /// process; an engine in other processes counts there.
+    pub fn spill_metrics(&self) -> SpillMetrics {
+        self.0.env.spills.metrics()
     }
 
     /// Partitions of a shuffle that isn't told otherwise.

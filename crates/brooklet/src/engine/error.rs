@@ -42,6 +42,14 @@ pub enum TaskError {
         /// The block or input, and what is wrong with it.
         message: String,
     },
+    /// A file for records that don't fit into the task's memory can't be written or read: a full disk, a
+    /// missing right, a damaged file. Look at the disk that is named; `local_dir` puts the files elsewhere.
+    Spill {
+        /// The file, or the folder when that can't be made.
+        path: String,
+        /// What the system says, or what is wrong in the file.
+        message: String,
+    },
     /// A value couldn't be encoded or decoded.
     Codec {
         /// The Rust type.
@@ -76,7 +84,7 @@ impl<'de> Deserialize<'de> for UserError {
 impl TaskError {
     /// Whether the cause lies outside of program and data, so that another attempt may succeed.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, TaskError::Lost { .. } | TaskError::Cancelled)
+        matches!(self, TaskError::Lost { .. } | TaskError::Spill { .. } | TaskError::Cancelled)
     }
 
     /// Whether the user's own closure is the cause.
@@ -106,6 +114,7 @@ impl fmt::Display for TaskError {
                 write!(f, "output {partition} of stage {stage} is gone")
             }
             TaskError::Input { message } => f.write_str(message),
+            TaskError::Spill { path, message } => write!(f, "spill file {path}: {message}"),
             TaskError::Codec { type_name, message } => {
                 write!(f, "a `{type_name}` can't be encoded or decoded: {message}")
             }

@@ -98,12 +98,21 @@ impl OutputStore {
         drop((stage, gone));
     }
 
-    /// Forgets one partition, as if the executor that had it were lost (fault injection).
-    #[cfg(feature = "testing")]
+    /// Drops a merged reduce side; the next reader merges again.
+    pub(crate) fn forget_merged(&self, key: &StageKey, partition: u32) {
+        let gone = self.0.get().merged.remove(&(*key, partition));
+        drop(gone);
+    }
+
+    /// Forgets one partition, whose data is gone.
     pub(crate) fn lose(&self, key: &StageKey, partition: u32) -> bool {
-        let mut g = self.0.get();
-        g.merged.retain(|(k, _), _| k != key);
-        g.stages.get_mut(key).and_then(|v| v.get_mut(partition as usize)?.take()).is_some()
+        let mut gone = Vec::new();
+        let output = {
+            let mut g = self.0.get();
+            g.merged.retain(|(k, _), v| k != key || (gone.push(v.clone()), false).1);
+            g.stages.get_mut(key).and_then(|v| v.get_mut(partition as usize)?.take())
+        };
+        output.is_some()
     }
 
     /// The stages that have left something.

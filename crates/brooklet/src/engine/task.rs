@@ -11,7 +11,7 @@ use super::accumulator::{Accumulators, begin_task, end_task};
 use super::site::{panic_text, take_culprit};
 use super::store::OutputStore;
 use super::{AccUpdates, Payload, Site, StageKey, TaskError, TaskRef, UserError};
-use crate::block::{BlockId, BlockStore};
+use crate::block::{BlockId, BlockStore, Spills};
 use crate::data::{HashSeed, Wire};
 use crate::error::BoxError;
 use crate::receiver::IoRuntime;
@@ -59,6 +59,7 @@ pub struct TaskOutput {
 pub(crate) struct Env {
     pub(crate) store: OutputStore,
     pub(crate) blocks: Arc<BlockStore>,
+    pub(crate) spills: Arc<Spills>,
     /// Everything that leaves a task is encoded.
     pub(crate) bytes: bool,
     pub(crate) seed: HashSeed,
@@ -129,6 +130,45 @@ impl TaskCx<'_> {
 
     pub(crate) fn blocks(&self) -> &BlockStore {
         &self.env.blocks
+    }
+
+    /// Where to go when memory is short.
+    pub(crate) fn spills(&self) -> &Arc<Spills> {
+        &self.env.spills
+    }
+
+    /// What to say when an output of an earlier stage can't be read: its file is gone or damaged, so it is to
+    /// be made again.
+    #[cold]
+    pub(crate) fn lost_output(&self, stage: StageKey, partition: usize, e: TaskError) -> TaskError {
+        if !matches!(e, TaskError::Spill { .. }) {
+            return e;
+        }
+        tracing::warn!(%stage, partition, "an output can't be read, it is made again: {e}");
+        let partition = partition as u32;
+        self.env.store.lose(&stage, partition);
+        TaskError::Lost { stage, partition }
+    }
+
+    /// As [`TaskCx::lost_output`], for a merged reduce side: the next attempt merges again.
+    #[cold]
+    pub(crate) fn lost_merged(
+        &self,
+        stage: Option<StageKey>,
+        partition: usize,
+        e: TaskError,
+    ) -> TaskError {
+        if let Some(stage) = stage {
+            self.env.store.forget_merged(&stage, partition as u32);
+        }
+        e
+    }
+
+    /// Something failed where nothing can be returned: the task ends at the next check.
+    #[cold]
+    pub(crate) fn fail(&self, e: TaskError) {
+        self.noted.set(true);
+        self.error.borrow_mut().get_or_insert(e);
     }
 
     /// This attempt has persisted a block.

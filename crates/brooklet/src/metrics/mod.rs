@@ -3,8 +3,10 @@
 //! The scheduler updates them as things happen; readers take a snapshot or ask for a single gauge.
 
 mod progress;
+mod spill;
 
 pub use progress::Progress;
+pub use spill::SpillMetrics;
 
 use std::collections::VecDeque;
 use std::fmt;

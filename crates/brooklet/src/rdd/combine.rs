@@ -105,13 +105,11 @@ impl<K, V> Table<K, V> {
         self.entries.len()
     }
 
-    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// The entries in first-seen order.
-    #[cfg(test)]
     pub(crate) fn entries(&self) -> &[Entry<K, V>] {
         &self.entries
     }
@@ -382,21 +380,46 @@ const GROUP: usize = 32;
 pub(crate) struct Groups<K, V, X = V> {
     table: Table<K, V>,
     waiting: Vec<Entry<K, X>>,
+    /// Groups until `push` asks for a look at the table's size.
+    due: usize,
 }
 
 impl<K: Eq, V, X> Groups<K, V, X> {
     pub(crate) fn new(table: Table<K, V>) -> Self {
-        Groups { table, waiting: Vec::with_capacity(GROUP) }
+        Groups { table, waiting: Vec::with_capacity(GROUP), due: usize::MAX }
     }
 
-    /// Adds a record, possibly later; then some panic of `how` may be that of an earlier record.
+    /// Adds a record, possibly later; then some panic of `how` may be that of an earlier record. Whether the
+    /// records of [`Groups::look_after`] have come; all of them are in the table then.
     #[inline(always)]
-    pub(crate) fn push(&mut self, hash: u32, key: K, val: X, how: &impl Combine<X, V>) {
+    pub(crate) fn push(&mut self, hash: u32, key: K, val: X, how: &impl Combine<X, V>) -> bool {
         self.table.prefetch(hash);
         self.waiting.push(Entry { key, val, hash });
         if self.waiting.len() >= GROUP {
             self.flush(how);
+            self.due = self.due.wrapping_sub(1);
+            return self.due == 0;
         }
+        false
+    }
+
+    /// Has `push` say so when about `records` more have come. Returns how many exactly.
+    pub(crate) fn look_after(&mut self, records: usize) -> usize {
+        self.due = records.div_ceil(GROUP).max(1);
+        self.due * GROUP
+    }
+
+    pub(crate) fn table(&self) -> &Table<K, V> {
+        &self.table
+    }
+
+    /// Hands the entries to `f`, which empties the vector, and begins anew in their memory.
+    pub(crate) fn drain(&mut self, f: impl FnOnce(&mut Vec<Entry<K, V>>)) {
+        let table = mem::replace(&mut self.table, Table::with_capacity(0));
+        let (mut entries, index) = table.into_parts();
+        let n = entries.len();
+        f(&mut entries);
+        self.table = Table::with_memory(n, index, entries);
     }
 
     /// Adds what waits. If `how` panics, the rest of the group is lost.

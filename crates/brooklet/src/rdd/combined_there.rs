@@ -5,12 +5,14 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::combine::{Combine, Entry, Groups, Table};
+use super::external::{Combining, Watch, table_bytes};
+use super::kept::{Kept, kept_source};
 use super::partitioner::carried_hash;
-use super::pipe::{Captured, Pipe, Unshippable, slice_source};
-use super::shuffle::ReduceSpec;
+use super::pipe::{Captured, Pipe, Unshippable};
+use super::shuffle::{ReduceSpec, pair};
 use super::{About, Lineage};
 use crate::data::{Key, Wire};
-use crate::engine::{TaskBody, TaskCx, TaskError};
+use crate::engine::{StageKey, TaskBody, TaskCx, TaskError};
 
 pub(crate) struct CombinedThere<P, K, V, C, F> {
     parent: Arc<P>,
@@ -30,15 +32,38 @@ where
         CombinedThere { parent, spec, v: PhantomData }
     }
 
-    fn read(&self, cx: &TaskCx<'_>, part: usize) -> Result<Vec<Entry<K, C>>, TaskError> {
-        let (f, site, seed) = (&*self.spec.f, &self.spec.site, cx.seed());
+    /// Every reader combines for itself.
+    fn merged(&self) -> Option<StageKey> {
+        None
+    }
+
+    /// The combined partition: in first-seen order, or by hash if its table went to disk.
+    fn read(&self, cx: &TaskCx<'_>, part: usize) -> Result<Kept<Entry<K, C>>, TaskError> {
+        let (f, site, seed) = (&*self.spec.f, self.spec.site, cx.seed());
+        let mut watch = Watch::new(cx.spills().task_memory());
         let mut groups = Groups::new(Table::with_capacity(self.spec.memory.keys()));
+        let mut step = groups.look_after(watch.first());
+        let mut on_disk = Combining::new(cx, site, Table::with_capacity(0), |a, b| f.merge(a, b));
         self.parent.fold(cx, part, (), |(), (k, v)| {
-            site.guard(|| groups.push(carried_hash(seed, &k), k, v, f));
+            if site.guard(|| groups.push(carried_hash(seed, &k), k, v, f)) {
+                let next = watch.looked(step, table_bytes(groups.table())).unwrap_or_else(|| {
+                    groups.drain(|entries| {
+                        if let Err(e) = on_disk.spill_entries(entries) {
+                            cx.fail(e);
+                        }
+                    });
+                    watch.first()
+                });
+                step = groups.look_after(next);
+            }
         })?;
-        let entries = site.guard(|| groups.finish(f)).into_entries();
+        let mut entries = site.guard(|| groups.finish(f)).into_entries();
         self.spec.memory.saw(entries.len());
-        Ok(entries)
+        if on_disk.is_in_memory() {
+            return Ok(Kept::new(entries, None));
+        }
+        on_disk.spill_entries(&mut entries)?;
+        Ok(on_disk.finish(None)?.0)
     }
 }
 
@@ -71,10 +96,7 @@ where
         let why = Unshippable::Captures(size_of::<F>());
         out.push(Captured { site: self.spec.site, why });
     }
-    slice_source!((K, C), |self, cx, part| &self.read(cx, part)?, |e: &Entry<K, C>| (
-        e.key.clone(),
-        e.val.clone()
-    ));
+    kept_source!((K, C), |self, cx, part| self.read(cx, part)?, pair);
 }
 
 impl<P, K, V, C, F> fmt::Debug for CombinedThere<P, K, V, C, F> {

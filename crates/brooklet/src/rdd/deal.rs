@@ -5,7 +5,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 
-use super::pipe::{Captured, Flow, Pipe, Unshippable, fold_slice, try_slice};
+use super::external::Buckets;
+use super::kept::Kept;
+use super::pipe::{Captured, Flow, Pipe, Unshippable};
 use super::{Erased, Rdd};
 use crate::context::Inner;
 use crate::data::{Data, Wire};
@@ -35,17 +37,13 @@ impl<P: Pipe<Out: Wire>> TaskBody for DealOut<P> {
         self.parent.lineage(out);
     }
     fn run(&self, cx: &TaskCx<'_>) -> Result<(), TaskError> {
-        let mut to: Vec<Vec<P::Out>> = (0..self.parts).map(|_| Vec::new()).collect();
+        let mut to = Buckets::new(cx, self.parts, 0, None);
         let first = cx.partition() % self.parts;
         self.parent.fold(cx, cx.partition(), first, |next, x| {
-            to[next].push(x);
+            to.push(next, x);
             if next + 1 == self.parts { 0 } else { next + 1 }
         })?;
-        for block in to {
-            let n = block.len();
-            cx.put_block(block, n)?;
-        }
-        Ok(())
+        to.finish()
     }
 }
 
@@ -107,8 +105,10 @@ impl<T: Wire> Pipe for Repartitioned<T> {
         mut f: impl FnMut(A, T) -> A,
     ) -> Result<A, TaskError> {
         let mut acc = init;
-        for b in cx.store().column(&self.map.key(), self.maps, part)? {
-            acc = fold_slice(cx, &b.get::<Vec<T>>()?, acc, T::clone, &mut f)?;
+        let key = self.map.key();
+        for (map, b) in cx.store().column(&key, self.maps, part)?.iter().enumerate() {
+            let lost = |e| cx.lost_output(key, map, e);
+            acc = b.get::<Kept<T>>()?.fold(cx, &lost, acc, T::clone, &mut f)?;
         }
         Ok(acc)
     }
@@ -118,8 +118,10 @@ impl<T: Wire> Pipe for Repartitioned<T> {
         part: usize,
         mut f: impl FnMut(T) -> Flow,
     ) -> Result<Flow, TaskError> {
-        for b in cx.store().column(&self.map.key(), self.maps, part)? {
-            if try_slice(cx, &b.get::<Vec<T>>()?, T::clone, &mut f)?.is_break() {
+        let key = self.map.key();
+        for (map, b) in cx.store().column(&key, self.maps, part)?.iter().enumerate() {
+            let lost = |e| cx.lost_output(key, map, e);
+            if b.get::<Kept<T>>()?.try_each(cx, &lost, T::clone, &mut f)?.is_break() {
                 return Ok(Flow::Break(()));
             }
         }

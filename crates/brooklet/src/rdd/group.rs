@@ -4,11 +4,14 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use super::combine::Entry;
-use super::kept::{Kept, Memory};
+use super::combine::{Entry, Table};
+use super::external::{Buckets, Combining};
+use super::kept::{Kept, Memory, kept_source};
 use super::partitioner::{Partitioning, carried_hash};
-use super::pipe::{Captured, Flow, Pipe, Unshippable, fold_slice, slice_source, try_slice};
+use super::pipe::{Captured, Flow, Pipe, Unshippable};
+use super::shuffle::pair;
 use super::{About, Erased, Lineage, Origin, Partitioner, Rdd};
+use crate::conf::defaults;
 use crate::context::Inner;
 use crate::data::{Data, Key, Wire};
 use crate::engine::{Role, Site, StageKey, TaskBody, TaskCx, TaskError};
@@ -41,22 +44,17 @@ impl<K: Key, V: Wire, P: Pipe<Out = (K, V)>> TaskBody for DealStage<K, V, P> {
         self.parent.lineage(out);
     }
     fn run(&self, cx: &TaskCx<'_>) -> Result<(), TaskError> {
-        let (seed, home) = (cx.seed(), &self.memory.entries);
+        let (seed, memory) = (cx.seed(), &self.memory);
         let parts = self.partitioning.partitions();
-        let hint = self.memory.keys();
-        let mut to: Vec<Vec<Entry<K, V>>> = (0..parts).map(|_| home.take(hint / parts)).collect();
+        let mut to = Buckets::new(cx, parts, memory.keys(), Some(&memory.entries));
         self.parent.fold(cx, cx.partition(), (), |(), (key, val)| {
             self.site.guard(|| {
                 let hash = carried_hash(seed, &key);
-                to[self.partitioning.of(&key, hash)].push(Entry { key, val, hash });
+                to.push(self.partitioning.of(&key, hash), Entry { key, val, hash });
             });
         })?;
-        self.memory.saw(to.iter().map(Vec::len).sum());
-        for block in to {
-            let n = block.len();
-            cx.put_block::<Kept<Entry<K, V>>>(Kept::new(block, home), n)?;
-        }
-        Ok(())
+        memory.saw(to.in_memory());
+        to.finish()
     }
 }
 
@@ -78,6 +76,7 @@ enum Place<K, V> {
 pub(crate) struct Dealt<K, V> {
     place: Place<K, V>,
     partitioning: Partitioning<K>,
+    site: Site,
 }
 
 impl<K: Key, V: Wire> Dealt<K, V> {
@@ -100,12 +99,16 @@ impl<K: Key, V: Wire> Dealt<K, V> {
             site,
         });
         ctx.add_body(&map);
-        Dealt { place: Place::Stage { map, maps }, partitioning: partitioning.clone() }
+        Dealt { place: Place::Stage { map, maps }, partitioning: partitioning.clone(), site }
     }
 
     /// A side whose records the same partitioning has placed before.
-    pub(crate) fn there(parent: Erased<(K, V)>, partitioning: &Partitioning<K>) -> Self {
-        Dealt { place: Place::There(parent), partitioning: partitioning.clone() }
+    pub(crate) fn there(
+        parent: Erased<(K, V)>,
+        partitioning: &Partitioning<K>,
+        site: Site,
+    ) -> Self {
+        Dealt { place: Place::There(parent), partitioning: partitioning.clone(), site }
     }
 
     /// The stage that deals the records out, if one has to.
@@ -143,31 +146,49 @@ impl<K: Key, V: Wire> Dealt<K, V> {
         }
     }
 
-    /// Every record of a reduce partition, in map-partition order.
+    /// Every record of a reduce partition, in map-partition order, chunk by chunk.
     pub(crate) fn each(
         &self,
         cx: &TaskCx<'_>,
         part: usize,
-        mut f: impl FnMut(&Entry<K, V>),
+        mut f: impl FnMut(&[Entry<K, V>]) -> Result<(), TaskError>,
     ) -> Result<(), TaskError> {
         let (map, maps) = match &self.place {
-            Place::Stage { map, maps } => (map, *maps),
-            Place::There(parent) => {
-                let seed = cx.seed();
-                return parent.fold(cx, part, (), |(), (key, val)| {
-                    let hash = carried_hash(seed, &key);
-                    f(&Entry { key, val, hash });
-                });
-            }
+            Place::Stage { map, maps } => (map.key(), *maps),
+            Place::There(parent) => return each_there(cx, (parent, self.site), part, f),
         };
-        for b in cx.store().column(&map.key(), maps, part)? {
-            for chunk in b.get::<Kept<Entry<K, V>>>()?.v.chunks(1024) {
-                chunk.iter().for_each(&mut f);
-                cx.check()?;
+        for (p, b) in cx.store().column(&map, maps, part)?.iter().enumerate() {
+            let block = b.get::<Kept<Entry<K, V>>>()?;
+            let mut chunks = block.chunks(defaults::CHUNK_RECORDS);
+            while let Some(chunk) = chunks.next().map_err(|e| cx.lost_output(map, p, e))? {
+                f(chunk)?;
             }
         }
         Ok(())
     }
+}
+
+/// [`Dealt::each`] of a side that lies in its partitions already.
+fn each_there<K: Key, V: Wire>(
+    cx: &TaskCx<'_>,
+    (parent, site): (&Erased<(K, V)>, Site),
+    part: usize,
+    mut f: impl FnMut(&[Entry<K, V>]) -> Result<(), TaskError>,
+) -> Result<(), TaskError> {
+    let seed = cx.seed();
+    let mut chunk = Vec::new();
+    let mut done = Ok(());
+    let _ = parent.try_each(cx, part, |(key, val)| {
+        let hash = site.guard(|| carried_hash(seed, &key));
+        chunk.push(Entry { key, val, hash });
+        if chunk.len() == defaults::CHUNK_RECORDS {
+            done = f(&chunk);
+            chunk.clear();
+        }
+        if done.is_ok() { Flow::Continue(()) } else { Flow::Break(()) }
+    })?;
+    done?;
+    f(&chunk)
 }
 
 /// The merged reduce side that a task of this process has made already.
@@ -199,26 +220,31 @@ pub(crate) struct Grouped<K, V> {
     site: Site,
 }
 
-/// Keys with their values, in first-seen order.
-type Groups<K, V> = Vec<Entry<K, Vec<V>>>;
+/// Keys with their values: in first-seen order, or by hash if they went to disk.
+pub(crate) type Grouping<K, G> = Kept<Entry<K, G>>;
 
 impl<K: Key, V: Wire> Grouped<K, V> {
     pub(crate) fn new(dealt: Dealt<K, V>, parts: usize, site: Site) -> Self {
         Grouped { dealt, parts, site }
     }
 
-    fn read(&self, cx: &TaskCx<'_>, part: usize) -> Result<Arc<Groups<K, V>>, TaskError> {
-        let key = self.dealt.key();
+    /// What the merged partitions are kept under.
+    fn merged(&self) -> Option<StageKey> {
+        self.dealt.key()
+    }
+
+    fn read(&self, cx: &TaskCx<'_>, part: usize) -> Result<Arc<Grouping<K, Vec<V>>>, TaskError> {
+        let key = self.merged();
         if let Some(m) = merged(cx, key, part)? {
             return Ok(m);
         }
-        let mut table = super::combine::Table::<K, Vec<V>>::with_capacity(0);
-        self.dealt.each(cx, part, |e| {
-            self.site.guard(|| {
-                table.value_or_insert(e.hash, &e.key, Vec::new).push(e.val.clone());
-            });
-        })?;
-        let groups = Arc::new(table.into_entries());
+        let append = |mut old: Vec<V>, new: Vec<V>| {
+            old.extend(new);
+            old
+        };
+        let mut table = Combining::new(cx, self.site, Table::with_capacity(0), append);
+        self.dealt.each(cx, part, |chunk| table.collect(chunk, Vec::push, Vec::new))?;
+        let groups = Arc::new(table.finish(None)?.0);
         keep_merged(cx, key, part, &groups);
         Ok(groups)
     }
@@ -245,10 +271,7 @@ impl<K: Key, V: Wire> Pipe for Grouped<K, V> {
     fn captures(&self, out: &mut Vec<Captured>) {
         out.push(Captured { site: self.site, why: Unshippable::Stage });
     }
-    slice_source!((K, Vec<V>), |self, cx, part| &self.read(cx, part)?, |e: &Entry<K, Vec<V>>| (
-        e.key.clone(),
-        e.val.clone()
-    ));
+    kept_source!((K, Vec<V>), |self, cx, part| self.read(cx, part)?, pair);
 }
 
 impl<K, V> fmt::Debug for Grouped<K, V> {
@@ -299,14 +322,13 @@ impl<K: Key, V: Wire> Pipe for Partitioned<K, V> {
         mut f: impl FnMut(A, (K, V)) -> A,
     ) -> Result<A, TaskError> {
         let (map, maps) = match &self.dealt.place {
-            Place::Stage { map, maps } => (map, *maps),
+            Place::Stage { map, maps } => (map.key(), *maps),
             Place::There(parent) => return parent.fold(cx, part, init, f),
         };
         let mut acc = init;
-        for b in cx.store().column(&map.key(), maps, part)? {
-            let block = b.get::<Kept<Entry<K, V>>>()?;
-            let pair = |e: &Entry<K, V>| (e.key.clone(), e.val.clone());
-            acc = fold_slice(cx, &block.v, acc, pair, &mut f)?;
+        for (p, b) in cx.store().column(&map, maps, part)?.iter().enumerate() {
+            let lost = |e| cx.lost_output(map, p, e);
+            acc = b.get::<Kept<Entry<K, V>>>()?.fold(cx, &lost, acc, pair, &mut f)?;
         }
         Ok(acc)
     }
@@ -317,13 +339,13 @@ impl<K: Key, V: Wire> Pipe for Partitioned<K, V> {
         mut f: impl FnMut((K, V)) -> Flow,
     ) -> Result<Flow, TaskError> {
         let (map, maps) = match &self.dealt.place {
-            Place::Stage { map, maps } => (map, *maps),
+            Place::Stage { map, maps } => (map.key(), *maps),
             Place::There(parent) => return parent.try_each(cx, part, f),
         };
-        for b in cx.store().column(&map.key(), maps, part)? {
+        for (p, b) in cx.store().column(&map, maps, part)?.iter().enumerate() {
+            let lost = |e| cx.lost_output(map, p, e);
             let block = b.get::<Kept<Entry<K, V>>>()?;
-            let pair = |e: &Entry<K, V>| (e.key.clone(), e.val.clone());
-            if try_slice(cx, &block.v, pair, &mut f)?.is_break() {
+            if block.try_each(cx, &lost, pair, &mut f)?.is_break() {
                 return Ok(Flow::Break(()));
             }
         }
@@ -333,7 +355,8 @@ impl<K: Key, V: Wire> Pipe for Partitioned<K, V> {
 
 impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
     /// Each key with all its values, in the order of partitions and records. All values of one key must
-    /// fit in memory; prefer [`Rdd::reduce_by_key`] where values can be merged.
+    /// fit in memory; prefer [`Rdd::reduce_by_key`] where values can be merged. Groups that together take more
+    /// than [`Conf::task_memory`](crate::Conf::task_memory) are kept on disk and read one by one.
     ///
     /// ```
     /// # let ctx = brooklet::Context::new(brooklet::Conf::new("doc").master("local[2]"))?;
@@ -402,7 +425,7 @@ impl<K: Data, V: Data, P: Pipe<Out = (K, V)>> Rdd<(K, V), P> {
         V: Wire,
     {
         if self.lies_in(partitioning) {
-            return Dealt::there(self.erased(), partitioning);
+            return Dealt::there(self.erased(), partitioning, site);
         }
         let key = origin.next_stage(Role::Map);
         let memory = Arc::default();

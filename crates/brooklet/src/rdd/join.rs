@@ -3,14 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::combine::Entry;
+use super::combine::Table;
+use super::external::Combining;
 use super::flat_map::FlatMapPipe;
-use super::group::{Dealt, keep_merged, merged};
+use super::group::{Dealt, Grouping, keep_merged, merged};
+use super::kept::kept_source;
 use super::partitioner::Partitioning;
-use super::pipe::{Captured, Pipe, Unshippable, slice_source};
+use super::pipe::{Captured, Pipe, Unshippable};
+use super::shuffle::pair;
 use super::{About, Erased, Lineage, Rdd};
 use crate::data::{Data, Key, Wire};
-use crate::engine::{Site, TaskBody, TaskCx, TaskError};
+use crate::engine::{Site, StageKey, TaskBody, TaskCx, TaskError};
 
 /// Both sides' values of a key.
 pub(crate) type Both<V, W> = (Vec<V>, Vec<W>);
@@ -23,27 +26,33 @@ struct Cogrouped<K, V, W> {
 }
 
 impl<K: Key, V: Wire, W: Wire> Cogrouped<K, V, W> {
+    /// What the merged partitions are kept under.
+    fn merged(&self) -> Option<StageKey> {
+        self.left.key().or(self.right.key())
+    }
+
     fn read(
         &self,
         cx: &TaskCx<'_>,
         part: usize,
-    ) -> Result<Arc<Vec<Entry<K, Both<V, W>>>>, TaskError> {
-        let key = self.left.key().or(self.right.key());
+    ) -> Result<Arc<Grouping<K, Both<V, W>>>, TaskError> {
+        let key = self.merged();
         if let Some(m) = merged(cx, key, part)? {
             return Ok(m);
         }
-        let mut table = super::combine::Table::<K, Both<V, W>>::with_capacity(0);
-        self.left.each(cx, part, |e| {
-            self.site.guard(|| {
-                table.value_or_insert(e.hash, &e.key, Default::default).0.push(e.val.clone());
-            });
+        let append = |mut old: Both<V, W>, new: Both<V, W>| {
+            old.0.extend(new.0);
+            old.1.extend(new.1);
+            old
+        };
+        let mut table = Combining::new(cx, self.site, Table::with_capacity(0), append);
+        self.left.each(cx, part, |chunk| {
+            table.collect(chunk, |both, v| both.0.push(v), Default::default)
         })?;
-        self.right.each(cx, part, |e| {
-            self.site.guard(|| {
-                table.value_or_insert(e.hash, &e.key, Default::default).1.push(e.val.clone());
-            });
+        self.right.each(cx, part, |chunk| {
+            table.collect(chunk, |both, w| both.1.push(w), Default::default)
         })?;
-        let groups = Arc::new(table.into_entries());
+        let groups = Arc::new(table.finish(None)?.0);
         keep_merged(cx, key, part, &groups);
         Ok(groups)
     }
@@ -72,13 +81,7 @@ impl<K: Key, V: Wire, W: Wire> Pipe for Cogrouped<K, V, W> {
     fn captures(&self, out: &mut Vec<Captured>) {
         out.push(Captured { site: self.site, why: Unshippable::Stage });
     }
-    slice_source!((K, Both<V, W>), |self, cx, part| &self.read(cx, part)?, |e: &Entry<
-        K,
-        Both<V, W>,
-    >| (
-        e.key.clone(),
-        e.val.clone()
-    ));
+    kept_source!((K, Both<V, W>), |self, cx, part| self.read(cx, part)?, pair);
 }
 
 impl<K, V, W> fmt::Debug for Cogrouped<K, V, W> {

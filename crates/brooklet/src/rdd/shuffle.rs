@@ -12,10 +12,12 @@ use std::sync::{Arc, Weak};
 
 use super::combine::{ByCombine, ByReduce, Combine, Entry, Groups, Table};
 use super::combined_there::CombinedThere;
-use super::kept::{Kept, Memory};
+use super::external::{Combining, Watch, estimate, leave, spill_by_partition, table_bytes};
+use super::kept::{Kept, Memory, kept_source};
 use super::partitioner::{Partitioning, carried_hash};
-use super::pipe::{Captured, Pipe, Unshippable, slice_source};
+use super::pipe::{Captured, Pipe, Unshippable};
 use super::{Erased, Partitioner, Rdd};
+use crate::block::Segment;
 use crate::context::Inner;
 use crate::data::{Data, Key, Wire};
 use crate::engine::{Role, Site, StageKey, TaskBody, TaskCx, TaskError};
@@ -44,19 +46,58 @@ where
     P: Pipe<Out = (K, V)>,
     F: Combine<V, C>,
 {
-    fn combine(&self, cx: &TaskCx<'_>) -> Result<Vec<Entry<K, C>>, TaskError> {
+    /// The combined entries; what the table has spilled before goes to `spilled`, by partition.
+    fn combine(
+        &self,
+        cx: &TaskCx<'_>,
+        spilled: &mut Vec<Vec<Segment>>,
+    ) -> Result<Vec<Entry<K, C>>, TaskError> {
         let (f, site, seed, memory) = (&*self.f, &self.site, cx.seed(), &*self.memory);
+        let mut watch = Watch::new(cx.spills().task_memory());
         let hint = memory.keys();
         let table =
             Table::with_memory(hint, memory.index.take(2 * hint), memory.entries.take(hint));
         let mut groups = Groups::new(table);
+        let mut step = groups.look_after(watch.first());
         self.parent.fold(cx, cx.partition(), (), |(), (k, v)| {
-            site.guard(|| groups.push(carried_hash(seed, &k), k, v, f));
+            if site.guard(|| groups.push(carried_hash(seed, &k), k, v, f)) {
+                self.look(cx, &mut groups, (&mut watch, &mut step), spilled);
+            }
         })?;
         let (entries, index) = site.guard(|| groups.finish(f)).into_parts();
         memory.index.give(index);
         memory.saw(entries.len());
         Ok(entries)
+    }
+
+    /// Looks at the table's size, and spills it when it is full.
+    #[cold]
+    #[inline(never)]
+    fn look(
+        &self,
+        cx: &TaskCx<'_>,
+        groups: &mut Groups<K, C, V>,
+        (watch, step): (&mut Watch, &mut usize),
+        spilled: &mut Vec<Vec<Segment>>,
+    ) {
+        let next = watch.looked(*step, table_bytes(groups.table())).unwrap_or_else(|| {
+            groups.drain(|entries| {
+                if let Err(e) = self.spill(cx, entries, spilled) {
+                    cx.fail(e);
+                }
+            });
+            watch.first()
+        });
+        *step = groups.look_after(next);
+    }
+
+    fn spill(
+        &self,
+        cx: &TaskCx<'_>,
+        entries: &mut Vec<Entry<K, C>>,
+        spilled: &mut Vec<Vec<Segment>>,
+    ) -> Result<(), TaskError> {
+        self.site.guard(|| spill_by_partition(cx, entries, &self.partitioning, spilled))
     }
 }
 
@@ -84,12 +125,13 @@ where
         self.parent.lineage(out);
     }
     fn run(&self, cx: &TaskCx<'_>) -> Result<(), TaskError> {
-        let mut entries = self.combine(cx)?;
+        let mut spilled = Vec::new();
+        let mut entries = self.combine(cx, &mut spilled)?;
         let parts = self.partitioning.partitions();
         let home = &self.memory.entries;
+        let held = cx.spills().hold(estimate(&entries));
         if parts == 1 {
-            let n = entries.len();
-            return cx.put_block::<Block<K, C>>(Kept::new(entries, home), n);
+            return leave(cx, vec![entries], spilled, Some(home), held.as_ref());
         }
         let share = entries.len() / parts + entries.len() / 16;
         let mut to: Vec<Vec<Entry<K, C>>> = (0..parts).map(|_| home.take(share)).collect();
@@ -101,11 +143,7 @@ where
             to[part].push(e);
         }
         home.give(entries);
-        for block in to {
-            let n = block.len();
-            cx.put_block::<Block<K, C>>(Kept::new(block, home), n)?;
-        }
-        Ok(())
+        leave(cx, to, spilled, Some(home), held.as_ref())
     }
 }
 
@@ -199,6 +237,11 @@ where
     X: 'static,
     F: Combine<X, V>,
 {
+    /// What the merged partitions are kept under.
+    fn merged(&self) -> Option<StageKey> {
+        Some(self.map.key())
+    }
+
     /// The merged partition; the first reader in a process merges, others share.
     fn read(&self, cx: &TaskCx<'_>, part: usize) -> Result<Arc<Block<K, V>>, TaskError> {
         let key = self.map.key();
@@ -207,12 +250,13 @@ where
             return m.downcast().map_err(|_| TaskError::Bug("a merged side has changed".into()));
         }
         let blocks = cx.store().column(&key, self.maps, part)?;
-        let mut blocks: Vec<Arc<Block<K, V>>> =
-            blocks.iter().map(|b| b.get::<Block<K, V>>()).collect::<Result<_, _>>()?;
-        blocks.retain(|b| !b.v.is_empty());
-        let merged = match blocks.len() {
-            0 => Arc::new(Kept::new(Vec::new(), &self.memory.entries)),
-            1 => blocks.swap_remove(0),
+        let blocks = blocks.iter().enumerate().map(|(p, b)| Ok((p, b.get::<Block<K, V>>()?)));
+        let mut blocks: Vec<(usize, Arc<Block<K, V>>)> = blocks.collect::<Result<_, _>>()?;
+        blocks.retain(|(_, b)| b.len() > 0);
+        let merged = match &blocks[..] {
+            [] => Arc::new(Kept::new(Vec::new(), Some(&self.memory.entries))),
+            // Where a table was spilled, a key may be there several times.
+            [(_, one)] if one.is_one_table() && one.is_in_memory() => blocks.swap_remove(0).1,
             _ => Arc::new(self.merge(cx, &blocks)?),
         };
         cx.store().keep_merged(key, part as u32, merged.clone());
@@ -222,23 +266,36 @@ where
     fn merge(
         &self,
         cx: &TaskCx<'_>,
-        blocks: &[Arc<Block<K, V>>],
+        blocks: &[(usize, Arc<Block<K, V>>)],
     ) -> Result<Block<K, V>, TaskError> {
-        let memory = &*self.memory;
-        let room = blocks.iter().map(|b| b.v.len()).max().unwrap_or(0);
+        let (key, memory) = (self.map.key(), &*self.memory);
+        let tables = blocks.iter().filter(|(_, b)| b.is_one_table());
+        let room = tables.map(|(_, b)| b.len()).max().unwrap_or(0);
         let room = room + room / 2;
-        let mut first = memory.entries.take(room);
-        first.extend(blocks[0].v.iter().cloned());
-        let mut table = Table::from_distinct(first, room, memory.index.take(2 * room));
-        for b in &blocks[1..] {
-            for chunk in b.v.chunks(8 * 1024) {
-                self.site.guard(|| table.merge_all_from(chunk, |a, b| self.f.merge(a, b)));
-                cx.check()?;
+        // The first block is taken over as it is if its keys differ.
+        let (first, others) = match blocks.split_first() {
+            Some((b, others)) if b.1.is_one_table() => (Some(b), others),
+            _ => (None, blocks),
+        };
+        let mut entries = memory.entries.take(room);
+        if let Some((map, first)) = first {
+            let mut chunks = first.chunks(usize::MAX);
+            while let Some(chunk) = chunks.next().map_err(|e| cx.lost_output(key, *map, e))? {
+                entries.extend_from_slice(chunk);
             }
         }
-        let (entries, index) = table.into_parts();
+        let table = Table::from_distinct(entries, room, memory.index.take(2 * room));
+        let mut table = Combining::new(cx, self.site, table, |a, b| self.f.merge(a, b));
+        table.look_at_first()?;
+        for (map, b) in others {
+            let mut chunks = b.chunks(8 * 1024);
+            while let Some(chunk) = chunks.next().map_err(|e| cx.lost_output(key, *map, e))? {
+                table.add(chunk)?;
+            }
+        }
+        let (merged, index) = table.finish(Some(&memory.entries))?;
         memory.index.give(index);
-        Ok(Kept::new(entries, &memory.entries))
+        Ok(merged)
     }
 }
 
@@ -257,7 +314,7 @@ where
         out.push(self.map.clone());
     }
     fn known_len(&self, cx: &TaskCx<'_>, part: usize) -> Result<Option<u64>, TaskError> {
-        Ok(Some(self.read(cx, part)?.v.len() as u64))
+        Ok(Some(self.read(cx, part)?.len() as u64))
     }
     fn input_records(&self) -> usize {
         0 // read from the stage's output, whose size is known
@@ -272,10 +329,12 @@ where
     fn captures(&self, out: &mut Vec<Captured>) {
         out.push(Captured { site: self.site, why: Unshippable::Stage });
     }
-    slice_source!((K, V), |self, cx, part| &self.read(cx, part)?.v, |e: &Entry<K, V>| (
-        e.key.clone(),
-        e.val.clone()
-    ));
+    kept_source!((K, V), |self, cx, part| self.read(cx, part)?, pair);
+}
+
+/// A record of an entry.
+pub(super) fn pair<K: Clone, V: Clone>(e: &Entry<K, V>) -> (K, V) {
+    (e.key.clone(), e.val.clone())
 }
 
 impl<K, V, X, F> fmt::Debug for Reduced<K, V, X, F> {

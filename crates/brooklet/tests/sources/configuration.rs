@@ -208,6 +208,30 @@ fn storage_memory() {
     assert!(spilled("1m") > 100_000, "8 blocks of 400 kB don't fit");
 }
 
+/// Bytes that the tasks of a shuffle of 40,000 records write for want of memory.
+fn spilled(conf: Conf) -> u64 {
+    let ctx = Context::new(conf).unwrap();
+    let pairs = ctx.parallelize((0..40_000_u64).map(|i| (i % 10_000, i)), 4);
+    assert_eq!(pairs.reduce_by_key(|a, b| a + b).count().unwrap(), 10_000);
+    ctx.spill_metrics().spilled_bytes
+}
+
+#[test]
+fn task_memory() {
+    let of = |memory| spilled(with([("brooklet.task.memory", memory)]));
+    assert_eq!(of("64m"), 0);
+    let bytes = of("16k");
+    assert!(bytes > 100_000, "{bytes} bytes of tables of 10,000 keys");
+}
+
+#[test]
+fn shuffle_memory() {
+    let of = |memory| spilled(with([("brooklet.shuffle.memory", memory)]));
+    assert_eq!(of("64m"), 0);
+    let (some, all) = (of("500k"), of("0"));
+    assert!(some > 0 && some < all && all > 100_000, "{some} and {all} bytes");
+}
+
 #[test]
 fn storage_compress() {
     let on_disk = |compress| {

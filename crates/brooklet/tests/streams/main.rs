@@ -5,12 +5,14 @@
 
 mod compile_fail;
 mod engines;
+mod external;
 mod failures;
 mod life_cycle;
 mod lineage;
-mod rdd_ops;
 mod operators;
 mod oracle;
+mod order;
+mod rdd_ops;
 mod review;
 mod save;
 mod seams;

@@ -23,21 +23,29 @@ impl Folder {
 
     /// The path of a file that isn't there yet.
     pub(super) fn new_file(&self, block: BlockId) -> Result<PathBuf, BlockError> {
+        self.new_path(|n| format!("{block}.{n}.block")).map_err(|(path, cause)| BlockError::Io {
+            block,
+            path,
+            cause: Arc::new(cause),
+        })
+    }
+
+    /// A path in the folder; `name` gets a number that no other file has. The error names the folder that
+    /// couldn't be made.
+    pub(super) fn new_path(
+        &self,
+        name: impl FnOnce(u64) -> String,
+    ) -> Result<PathBuf, (PathBuf, io::Error)> {
         let mut made = self.made.get();
         let folder = match &*made {
             Some(folder) => folder,
             None => {
                 let below = self.below.clone().unwrap_or_else(std::env::temp_dir);
-                let folder = make(&below).map_err(|cause| BlockError::Io {
-                    block,
-                    path: below,
-                    cause: Arc::new(cause),
-                })?;
+                let folder = make(&below).map_err(|cause| (below, cause))?;
                 made.insert(folder)
             }
         };
-        let n = self.files.fetch_add(1, Ordering::Relaxed);
-        Ok(folder.join(format!("{block}.{n}.block")))
+        Ok(folder.join(name(self.files.fetch_add(1, Ordering::Relaxed))))
     }
 
     #[cfg(test)]

@@ -231,6 +231,14 @@ impl BlockStore {
         self.changed.notify_all();
     }
 
+    /// The path of a new file in this store's folder; the folder is removed with the store.
+    pub(crate) fn new_path(
+        &self,
+        name: impl FnOnce(u64) -> String,
+    ) -> Result<PathBuf, (PathBuf, std::io::Error)> {
+        self.folder.new_path(name)
+    }
+
     fn write(&self, id: BlockId, data: &[u8]) -> Result<Arc<BlockFile>, BlockError> {
         let path = self.folder.new_file(id)?;
         BlockFile::write(id, path, data, self.compress)

@@ -109,6 +109,7 @@ fn outputs_of_stages_go_with_their_lineage() {
             a.subtract_by_key(&b),
             a.fold_by_key(0, |x, y| x + y),
             a.repartition(4),
+            a.sort_by_key(true, 3).unwrap(),
             there.cogroup_3(&b, &a).map(|(k, _)| (k, k)).boxed(),
             there.join(&b).map(|(k, _)| (k, k)).boxed(),
             there.reduce_by_key(|x, y| x + y),
@@ -132,7 +133,9 @@ fn lineage_is_shown_by_stages() {
     let sums =
         pairs(&ctx, 3).set_name("pairs").filter(|x| x.1 > 1).reduce_by_key_into(|a, b| a + b, 2);
     let text = sums.join(&sums.partition_by(Modulo(4))).coalesce(1).to_debug_string();
-    let short: Vec<&str> = text.lines().map(|l| l.split(" (crates").next().unwrap_or(l)).collect();
+    let short = |text: &str| -> Vec<String> {
+        text.lines().map(|l| l.split(" (crates").next().unwrap_or(l).to_owned()).collect()
+    };
     let want = [
         "(1) `coalesce`",
         " +- (4) `join`",
@@ -144,6 +147,14 @@ fn lineage_is_shown_by_stages() {
         " |   +- (2) `reduce_by_key`",
         " |   |   +- (3) the same stage as above",
     ];
-    assert_eq!(short, want, "{text}");
+    assert_eq!(short(&text), want, "{text}");
     assert!(text.contains("partitions.rs"), "{text}");
+    let text = sums.sort_by_key(true, 2).unwrap().to_debug_string();
+    let want = [
+        "(2) `sort_by_key`",
+        " +- (2) `reduce_by_key`",
+        " |   +- (3) `filter`",
+        " |   |   |  pairs: records in memory",
+    ];
+    assert_eq!(short(&text), want, "{text}");
 }
