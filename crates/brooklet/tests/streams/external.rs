@@ -58,7 +58,7 @@ fn tiny() -> Conf {
 }
 
 fn limits() -> impl Strategy<Value = Conf> {
-    let task = prop_oneof![Just(1usize), Just(700), Just(5_000), Just(1 << 30)];
+    let task = prop_oneof![Just(100usize), Just(700), Just(5_000), Just(1 << 30)];
     let shuffle = prop_oneof![Just(0usize), Just(3_000), Just(1 << 30)];
     (task, shuffle, any::<bool>())
         .prop_map(|(t, s, c)| conf().task_memory(t).shuffle_memory(s).compress_blocks(c))
