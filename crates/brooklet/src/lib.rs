@@ -29,7 +29,8 @@ pub mod time;
 
 pub use block::StorageLevel;
 pub use conf::{
-    Conf, ConfEntry, ConfKey, ConfKind, ConfOrigin, FailurePolicy, QueuePolicy, RefusedKeys, defaults,
+    Conf, ConfEntry, ConfKey, ConfKind, ConfOrigin, FailurePolicy, QueuePolicy, RefusedKeys,
+    defaults,
 };
 pub use context::{Context, ContextState, StreamingContext, StreamingContextBuilder};
 pub use data::{Data, HashSeed, Key, Wire};

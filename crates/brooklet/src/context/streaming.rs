@@ -194,12 +194,7 @@ impl StreamingContext {
     /// # Ok::<(), brooklet::Error>(())
     /// ```
     pub fn builder(conf: Conf) -> StreamingContextBuilder {
-        StreamingContextBuilder {
-            conf,
-            batch_interval: None,
-            context: None,
-            remember: None,
-        }
+        StreamingContextBuilder { conf, batch_interval: None, context: None, remember: None }
     }
 
     /// What runs its jobs.
