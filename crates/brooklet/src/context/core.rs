@@ -63,6 +63,8 @@ pub(crate) struct Inner {
     pub(crate) making: Making,
     next_graph: AtomicU32,
     next_rdd: AtomicU64,
+    /// RDDs below this number were made before a graph was complete.
+    built_rdds: AtomicU64,
 }
 
 /// Jobs, stages and tasks that have run so far.
@@ -172,6 +174,7 @@ impl Context {
             making: Making::default(),
             next_graph: AtomicU32::new(1),
             next_rdd: AtomicU64::new(0),
+            built_rdds: AtomicU64::new(0),
         }))
     }
 
@@ -276,6 +279,16 @@ impl Context {
 }
 
 impl Inner {
+    /// A graph is complete: the RDDs that were made while it was built are made by every process that
+    /// builds it.
+    pub(crate) fn graph_is_built(&self) {
+        self.built_rdds.fetch_max(self.next_rdd.load(Relaxed), Relaxed);
+    }
+
+    pub(crate) fn built_rdds(&self) -> u64 {
+        self.built_rdds.load(Relaxed)
+    }
+
     fn set_engine(&self, engine: Arc<dyn Engine>) {
         let fresh = self.engine.set(engine).is_ok();
         debug_assert!(fresh, "an engine is set once");

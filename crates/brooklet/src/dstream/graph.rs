@@ -242,6 +242,7 @@ impl Graph {
 
     /// No operators from here on.
     pub(crate) fn seal(&self) {
+        self.ctx.0.graph_is_built();
         self.sealed.store(true, Relaxed);
     }
 

@@ -40,7 +40,7 @@ pub(crate) fn run_job(
             replays: Vec::new(),
         };
         if engine.remote() {
-            known_elsewhere(&spec)?;
+            known_elsewhere(ctx, &spec)?;
             ctx.complete_for_remote(&mut spec)?;
         }
         attempt += 1;
@@ -75,9 +75,11 @@ pub(crate) fn run_job(
     out
 }
 
-/// Other processes build streaming graphs again, and find nothing of RDDs that belong to none.
-fn known_elsewhere(spec: &JobSpec) -> Result<()> {
-    if spec.stages.iter().all(|s| s.key.op.graph != 0) {
+/// Other processes build streaming graphs again, with the RDDs that were made meanwhile. Of RDDs that belong
+/// to no stream and came later they find nothing.
+fn known_elsewhere(ctx: &Inner, spec: &JobSpec) -> Result<()> {
+    let built = ctx.built_rdds();
+    if spec.stages.iter().all(|s| s.key.op.graph != 0 || s.key.op.id < built) {
         return Ok(());
     }
     Err(Error::NotShippable(
