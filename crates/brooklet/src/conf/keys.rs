@@ -116,6 +116,17 @@ pub(super) static KEYS: &[ConfKey] = &[
         set: |c, v| value::bytes(v).map(|n| c.block_store_memory = n),
         get: |c| Some(value::show_bytes(c.block_store_memory as u64)),
     },
+    #[cfg(feature = "http")]
+    ConfKey {
+        name: "brooklet.http.address",
+        original: None,
+        setter: "http_address",
+        kind: ConfKind::Text,
+        unset: "",
+        about: "Where `serve` serves streams, as `HOST:PORT`; port 0 takes a free one.",
+        set: |c, v| text(v).map(|v| c.http_address = v),
+        get: |c| Some(c.http_address.clone()),
+    },
     ConfKey {
         name: "brooklet.task.memory",
         original: None,

@@ -571,9 +571,10 @@ impl Conf {
     /// [`StreamingContext::serve_at`]: crate::StreamingContext::serve_at
     #[cfg(feature = "http")]
     #[must_use]
+    #[track_caller]
     pub fn http_address(mut self, address: impl Into<String>) -> Conf {
         self.http_address = address.into();
-        self
+        self.noted("http_address")
     }
 
     /// The clock that everything reads. Default: the system's. Tests give a

@@ -1,12 +1,12 @@
 //! The two contexts: [`Context`] runs jobs, [`StreamingContext`] runs a stream of them.
 
 mod core;
+mod files;
 #[cfg(feature = "http")]
 mod http;
 mod life_cycle;
-mod shutdown;
-mod files;
 mod range;
+mod shutdown;
 mod streaming;
 
 pub use self::core::Context;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Weak};
 use std::path::Path;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::Context;
@@ -20,8 +20,8 @@ use crate::receiver::{
 };
 use crate::scheduler::{ListenerId, Scheduler, Stage, StreamingListener};
 use crate::source::{
-    Input, InputOp, LogInput, LogOptions, Queue, QueueInput, QueueOptions, ReceiverOp, SocketReceiver, StdinReceiver,
-    TextQueue, TextQueueInput,
+    Input, InputOp, LogInput, LogOptions, Queue, QueueInput, QueueOptions, ReceiverOp,
+    SocketReceiver, StdinReceiver, TextQueue, TextQueueInput,
 };
 use crate::sync::{LockExt, Mutex};
 use crate::time::{format_duration, whole_millis};

@@ -231,6 +231,7 @@ pub(crate) fn run_task(
     begin_task(&env.accumulators);
     let _ = take_culprit();
     let r = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        cx.check()?; // a body that has nothing to walk over never looks
         body.run(&cx)?;
         cx.check_noted()
     }));

@@ -1,9 +1,9 @@
 //! Sources: the [`Input`] trait that all of them are written with, and those that come with the crate.
 
 mod charset;
-pub mod file;
 mod connection;
 mod decoder;
+pub mod file;
 mod input;
 mod log;
 mod queue;

@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod logs;
-mod dashboard;
 mod clickstream;
+mod dashboard;
+mod logs;
 mod peer;
 mod programs;
 

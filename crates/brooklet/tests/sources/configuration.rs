@@ -371,6 +371,15 @@ fn keeps(conf: Conf, want: &[u64]) {
 }
 
 #[test]
+fn http_address() {
+    let conf = with([("brooklet.http.address", "127.0.0.2:0")]);
+    let mut d = numbers(conf, |s| drop(s.serve("numbers")));
+    d.start().unwrap();
+    let at = d.context().http_address().unwrap();
+    assert_eq!(at.ip().to_string(), "127.0.0.2");
+}
+
+#[test]
 fn streaming_remember() {
     keeps(with([("brooklet.streaming.remember", "2s")]), &[4_000, 5_000]);
 }
@@ -389,7 +398,7 @@ fn streaming_graceful_stop_timeout() {
     let mut d = numbers(conf, |s| {
         s.foreach_rdd(move |rdd, _| {
             r.open();
-            while rdd.filter(|x| *x > 0).collect().is_ok() {} // until it is cancelled
+            while rdd.count().is_ok() {} // until it is cancelled
         });
     });
     d.input().push([1]);

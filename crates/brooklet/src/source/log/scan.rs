@@ -6,8 +6,8 @@ use memchr::{memchr, memchr_iter, memrchr};
 use serde::{Deserialize, Serialize};
 
 use super::decode::{border, decode};
-use crate::source::Charset;
 use crate::receiver::cut_long_lines;
+use crate::source::Charset;
 
 /// The checksum of some bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::source::Charset;
 use super::file::LogRange;
 use super::follow::{Begin, Rules};
 use super::follower::Follower;
@@ -16,6 +15,7 @@ use super::names::LogPath;
 use super::scan::{Lines, count_lines};
 use crate::Time;
 use crate::receiver::HalfLines;
+use crate::source::Charset;
 use crate::sync::LockExt;
 
 const MAX_LINE: usize = 64;
