@@ -127,7 +127,7 @@ fn stream(
         (_, Some(Source::Socket { host, port })) => ssc.socket_text_stream(host, *port),
         (_, Some(Source::Http { address, path })) => ssc.http_text_stream(address, path),
         (_, Some(Source::Files(dir))) => ssc.text_file_stream(dir),
-        (_, Some(Source::Log(file))) => ssc.log_file_stream(file)?,
+        (_, Some(Source::Log(file))) => ssc.log_file_stream(file),
         (Some(feed), _) => ssc.socket_text_stream("127.0.0.1", feed.addr().port()),
         (None, _) => ssc.stdin_text_stream(),
     };

@@ -85,7 +85,7 @@ fn main() -> Result<(), BoxError> {
     let options = if args.from_start { options.from_start() } else { options };
     let ssc = StreamingContext::new(Conf::new("log-error-rates"), millis(500))?;
     let rates = ssc
-        .log_file_stream_with(path, options)?
+        .log_file_stream_with(path, options)
         .map(|line| {
             let (service, error) = service(&line);
             (service, (u64::from(error), 1u64))

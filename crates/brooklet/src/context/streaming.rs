@@ -20,7 +20,7 @@ use crate::receiver::{
 };
 use crate::scheduler::{ListenerId, Scheduler, Stage, StreamingListener};
 use crate::source::{
-    Input, InputOp, LogInput, LogOptions, Queue, QueueInput, QueueOptions, ReceiverOp,
+    Input, InputOp, LogInput, LogOptions, Queue, QueueInput, QueueOptions, ReceiverOp, Refused,
     SocketReceiver, StdinReceiver, TextQueue, TextQueueInput,
 };
 use crate::sync::{LockExt, Mutex};
@@ -406,7 +406,7 @@ impl StreamingContext {
     /// let (seen, p) = (Collector::new(), path.clone());
     /// let s = seen.clone();
     /// let mut driver = Driver::new(move |ssc| {
-    ///     let lines = ssc.log_file_stream(&p)?;
+    ///     let lines = ssc.log_file_stream(&p);
     ///     lines.map(|line| line.to_string()).foreach_rdd(move |rdd, t| s.take(rdd, t));
     ///     Ok(())
     /// })?;
@@ -423,30 +423,29 @@ impl StreamingContext {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// # Errors
-    /// [`Error::Config`] for a path that is none of a log, such as that of a folder.
+    /// A path that is none of a log, such as that of a folder, is an error of [`StreamingContext::start`].
     #[track_caller]
-    pub fn log_file_stream(&self, path: impl AsRef<Path>) -> Result<DStream<Str>> {
+    pub fn log_file_stream(&self, path: impl AsRef<Path>) -> DStream<Str> {
         self.log_at(Site::here("log_file_stream"), path.as_ref(), &LogOptions::new())
     }
 
-    /// [`StreamingContext::log_file_stream`] with options.
-    ///
-    /// # Errors
-    /// As there, and for options that can't be.
+    /// [`StreamingContext::log_file_stream`] with options; those that can't be are an error of
+    /// [`StreamingContext::start`] too.
     #[track_caller]
     pub fn log_file_stream_with(
         &self,
         path: impl AsRef<Path>,
         options: LogOptions,
-    ) -> Result<DStream<Str>> {
+    ) -> DStream<Str> {
         self.log_at(Site::here("log_file_stream"), path.as_ref(), &options)
     }
 
     #[track_caller]
-    fn log_at(&self, site: Site, path: &Path, options: &LogOptions) -> Result<DStream<Str>> {
-        let input = LogInput::new(path, options, self.0.ctx.conf())?;
-        Ok(self.input_at(site, input))
+    fn log_at(&self, site: Site, path: &Path, options: &LogOptions) -> DStream<Str> {
+        match LogInput::new(path, options, self.0.ctx.conf()) {
+            Ok(input) => self.input_at(site, input),
+            Err(e) => self.input_at(site, Refused::new(e)),
+        }
     }
 
     /// The records of all `streams`.

@@ -35,7 +35,7 @@ pub struct SocketOptions {
     pub(super) max_record: Option<usize>,
     pub(super) half_lines: Option<HalfLines>,
     pub(super) tls: Option<TlsOptions>,
-    pub(super) charset: Option<Charset>,
+    pub(super) charset: Option<String>,
 }
 
 impl SocketOptions {
@@ -83,16 +83,22 @@ impl SocketOptions {
         self
     }
 
-    /// The character set of the text, for text streams only. Malformed sequences become U+FFFD and are
-    /// counted (`invalid_utf8`). Default: UTF-8.
-    pub fn charset(mut self, charset: Charset) -> SocketOptions {
-        self.charset = Some(charset);
+    /// The character set of the text, by the names of [`Charset::named`]; for text streams only. Malformed
+    /// sequences become U+FFFD and are counted (`invalid_utf8`). A name that nobody knows ends the start of
+    /// the context. Default: UTF-8.
+    pub fn charset(mut self, name: impl Into<String>) -> SocketOptions {
+        self.charset = Some(name.into());
         self
+    }
+
+    fn decoded(&self) -> Result<Option<Charset>> {
+        let charset = self.charset.as_deref().map(Charset::named).transpose()?;
+        Ok(charset.filter(|c| !c.is_utf8()))
     }
 
     /// Refuses what only text streams take.
     pub(super) fn check_no_text(&self, stream: &str) -> Result<()> {
-        let option = match (self.half_lines, self.charset) {
+        let option = match (self.half_lines, &self.charset) {
             (None, None) => return Ok(()),
             (Some(_), _) => "half_lines",
             (None, Some(_)) => "charset",
@@ -139,6 +145,7 @@ impl Receiver for SocketReceiver {
     type Item = Str;
 
     fn prepare(&mut self) -> Result<()> {
+        self.connections.options().decoded()?;
         self.connections.prepare()
     }
 
@@ -148,7 +155,7 @@ impl Receiver for SocketReceiver {
             out.set_max_line_bytes(bytes);
         }
         out.set_half_lines(options.half_lines.unwrap_or_default());
-        let charset = options.charset.filter(|c| !c.is_utf8());
+        let charset = options.decoded()?;
         self.connections.run(out, move |connection, out| match charset {
             None => read_lines(connection, out),
             Some(charset) => read_decoded(DecodingReader::new(connection, charset), out),

@@ -88,7 +88,7 @@ impl Rig {
         let seen = Collector::new();
         let s = seen.clone();
         let mut driver = Driver::with(engine, Driver::<()>::conf(), move |ssc| {
-            collect(&ssc.log_file_stream_with(&path, options.clone())?, &s);
+            collect(&ssc.log_file_stream_with(&path, options.clone()), &s);
             Ok(())
         })
         .unwrap();
@@ -162,7 +162,7 @@ fn large_batch_has_several_partitions_that_end_at_line_ends() {
         let mut driver = Driver::with(engine, Driver::<()>::conf(), move |ssc| {
             let s = s.clone();
             let options = LogOptions::new().from_start().split_bytes(10_000);
-            ssc.log_file_stream_with(&path, options)?.glom().foreach_rdd(move |rdd, t| {
+            ssc.log_file_stream_with(&path, options).glom().foreach_rdd(move |rdd, t| {
                 s.push(t, rdd.collect()?);
                 Ok::<_, Error>(())
             });
@@ -188,7 +188,7 @@ fn batch_reads_the_same_again_although_the_log_has_been_rotated_away() {
         let (f2, m) = (f.clone(), moved.clone());
         let mut driver = Driver::with(engine, Driver::<()>::conf(), move |ssc| {
             let (s, f, m) = (s.clone(), f2.clone(), m.clone());
-            let lines = ssc.log_file_stream_with(&path, LogOptions::new().from_start())?;
+            let lines = ssc.log_file_stream_with(&path, LogOptions::new().from_start());
             lines.foreach_rdd(move |rdd, t| {
                 s.push(t, rdd.collect()?);
                 if !m.swap(true, SeqCst) {
@@ -218,7 +218,7 @@ fn batch_whose_bytes_are_gone_fails_and_says_which() {
         let p = path.clone();
         let mut driver = Driver::with(engine, Driver::<()>::conf(), move |ssc| {
             let p = p.clone();
-            let lines = ssc.log_file_stream_with(&path, LogOptions::new().from_start())?;
+            let lines = ssc.log_file_stream_with(&path, LogOptions::new().from_start());
             lines.foreach_rdd(move |rdd, _| {
                 fs::write(&p, "4\n5\n6\n").unwrap();
                 rdd.collect().map(drop)
@@ -234,12 +234,13 @@ fn batch_whose_bytes_are_gone_fails_and_says_which() {
 }
 
 #[test]
-fn wrong_paths_and_options_are_refused_where_the_stream_is_made() {
-    let ssc = StreamingContext::new(Driver::<()>::conf(), seconds(1)).unwrap();
+fn wrong_paths_and_options_end_the_start() {
     let folder = Folder::new("wrong");
     let log = folder.path("log");
     let refused = |path: &Path, options: LogOptions, text: &str| {
-        let e = ssc.log_file_stream_with(path, options).unwrap_err().to_string();
+        let ssc = StreamingContext::new(Driver::<()>::conf(), seconds(1)).unwrap();
+        ssc.log_file_stream_with(path, options).print();
+        let e = ssc.start().unwrap_err().to_string();
         assert!(e.contains(text), "{e}");
     };
     refused(&folder.0, LogOptions::new(), "is a folder");

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 
 use brooklet::ContextState;
 use brooklet::prelude::*;
+use brooklet::source::SocketOptions;
 use brooklet::time::{Clock, ManualClock};
 use brooklet_testkit::{Collector, TestTcpServer};
 
@@ -219,4 +220,26 @@ fn storage_level_of_a_socket_is_the_users() {
     seen.wait_until(|_, n| n >= 2);
     ssc.stop(true).unwrap();
     assert_eq!(seen.items(), ["kept", "on disk"]);
+}
+
+#[test]
+fn text_of_another_character_set_is_read_cut_anywhere() {
+    // "千里" in GBK, a malformed byte, and a character that the cuts part.
+    let bytes = b"\xc7\xa7\xc0\xef one\n\xff two\n\xc0\xef\n";
+    let script = TestTcpServer::script().send(bytes).in_pieces([1, 2, 3]);
+    let server = script.start().unwrap();
+    let ssc = StreamingContext::new(Conf::new("socket").master("local[2]"), millis(20)).unwrap();
+    let options = SocketOptions::new("127.0.0.1", server.port()).charset("gbk");
+    let seen = Collector::new();
+    collect(&ssc.socket_text_stream_with(options).map(|l| l.to_string()).boxed(), &seen);
+    ssc.start().unwrap();
+    seen.wait_until(|_, n| n >= 3);
+    ssc.stop(true).unwrap();
+    assert_eq!(seen.items(), ["千里 one", "\u{fffd} two", "里"]);
+    assert_eq!(count(&ssc, "invalid_utf8"), 1);
+
+    let ssc = StreamingContext::new(Conf::new("socket"), millis(20)).unwrap();
+    ssc.socket_text_stream_with(SocketOptions::new("127.0.0.1", 1).charset("gkb")).print();
+    let e = ssc.start().unwrap_err().to_string();
+    assert!(e.contains("`gkb` is no known character set"), "{e}");
 }
