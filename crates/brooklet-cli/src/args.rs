@@ -25,7 +25,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Count words live: of an embedded feed, a socket or standard input
+    /// Count words live: of an embedded feed, a socket, files, a log, HTTP or standard input
     WordCount(WordCount),
     /// Serve generated text on a port, to every client from its first line on
     Feed(Feed),
@@ -183,7 +183,7 @@ fn local_path(text: &str, path: &str, form: &str) -> Result<PathBuf, String> {
     if path.is_empty() {
         return Err(format!(
             "`{text}` has no path: write {form}, or {} for a relative path",
-            form.replace("///", "://")
+            form.replace("///", "//")
         ));
     }
     Ok(path.into())
@@ -244,7 +244,7 @@ mod tests {
         }
         for (text, hint) in [
             ("kafka://x", "is no source"),
-            ("file://", "has no path"),
+            ("file://", "has no path: write file:///DIR, or file://DIR for"),
             ("log://", "has no path"),
             ("socket://localhost", "has no port"),
             ("socket://:80", "has no host"),

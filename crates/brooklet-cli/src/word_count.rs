@@ -54,6 +54,13 @@ pub fn run(args: &args::WordCount) -> Result<(), Failure> {
             check_reachable(host, *port)?;
             None
         }
+        Some(Source::Files(file)) if file.is_file() => {
+            let path = file.display();
+            return Err(Failure::Usage(format!(
+                "{path} is a file: --source file:// reads the files of a directory; log://{path} follows a \
+                 growing file, and stdin takes one that is piped in"
+            )));
+        }
         Some(Source::Files(dir)) => {
             check_directory(dir, "reads the files of a directory; make it first")?;
             None

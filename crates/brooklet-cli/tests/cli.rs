@@ -290,6 +290,11 @@ fn files_of_a_directory_are_counted_once() {
     let err = text(&out.stderr);
     assert_eq!(out.status.code(), Some(3), "{err}");
     assert!(err.contains(dir.to_str().unwrap()) && err.contains("make it first"), "{err}");
+    std::fs::write(&dir, TEXT).unwrap();
+    let out = run(&args);
+    assert_eq!(out.status.code(), Some(2), "{}", text(&out.stderr));
+    assert!(text(&out.stderr).contains("log://"), "{}", text(&out.stderr));
+    std::fs::remove_file(&dir).unwrap();
 }
 
 #[test]

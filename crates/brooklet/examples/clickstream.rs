@@ -2,8 +2,8 @@
 //! them is shown every second.
 //!
 //! ```text
-//! cargo run --release --example clickstream -- page_counts
-//! cargo run --release --example clickstream -- error_rates localhost 9999
+//! cargo run --release -p brooklet --example clickstream -- page_counts
+//! cargo run --release -p brooklet --example clickstream -- error_rates localhost 9999
 //! ```
 //!
 //! The first argument names the figure: `page_counts` (views of each page), `error_rates` (the share of

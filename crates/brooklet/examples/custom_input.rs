@@ -2,7 +2,7 @@
 //! tasks. The same slice always gives the same records, so a failed batch can be read again.
 //!
 //! ```text
-//! cargo run --release --example custom_input -- 5
+//! cargo run --release -p brooklet --example custom_input -- 5
 //! ```
 
 use std::ops::Range;

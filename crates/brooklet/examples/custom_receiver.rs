@@ -1,7 +1,7 @@
 //! A receiver of one's own: temperatures from a pretended sensor, averaged per batch.
 //!
 //! ```text
-//! cargo run --release --example custom_receiver
+//! cargo run --release -p brooklet --example custom_receiver
 //! ```
 
 use brooklet::prelude::*;

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! mkdir -p in
-//! cargo run --release --example hdfs_word_count -- in
+//! cargo run --release -p brooklet --example hdfs_word_count -- in
 //! echo "to be or not to be" > in/one.txt
 //! ```
 //!

@@ -1,14 +1,14 @@
 //! Words of a socket, counted once a second and shown live on a page that the program serves itself.
 //!
 //! ```text
-//! cargo run --release --example live_dashboard
+//! cargo run --release -p brooklet --example live_dashboard
 //! ```
 //!
 //! and open the address that it prints. The text is its own; for yours, start a server such as
 //! `nc -lk 9999` and say where it is, and, if you like, where the page is to be:
 //!
 //! ```text
-//! cargo run --release --example live_dashboard -- localhost 9999 127.0.0.1:8080
+//! cargo run --release -p brooklet --example live_dashboard -- localhost 9999 127.0.0.1:8080
 //! ```
 
 use std::io::Write;

@@ -5,13 +5,13 @@
 //! may be rotated and truncated meanwhile:
 //!
 //! ```text
-//! cargo run --release --example log_error_rates -- /var/log/app.log
+//! cargo run --release -p brooklet --example log_error_rates -- /var/log/app.log
 //! ```
 //!
 //! Without a path it writes a log itself, into a folder of its own, and rotates it now and then:
 //!
 //! ```text
-//! cargo run --release --example log_error_rates -- --batches 5
+//! cargo run --release -p brooklet --example log_error_rates -- --batches 5
 //!
 //! Time: 1700000000500 ms
 //! checkout        17 of    203 lines are errors   8.4 %

@@ -3,7 +3,7 @@
 //! Run a server in one terminal, `nc -lk 9999`, and this in another:
 //!
 //! ```text
-//! cargo run --release --example network_word_count -- localhost 9999
+//! cargo run --release -p brooklet --example network_word_count -- localhost 9999
 //! ```
 
 use brooklet::prelude::*;

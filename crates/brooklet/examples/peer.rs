@@ -2,7 +2,7 @@
 //! default configuration.
 //!
 //! ```text
-//! cargo build --release --example peer
+//! cargo build --release -p brooklet --example peer
 //! target/release/examples/peer wordcount data=lines.txt lines=100000 batches=20 passes=4
 //! ```
 //!

@@ -2,7 +2,7 @@
 //! are counted by their last digit.
 //!
 //! ```text
-//! cargo run --release --example queue_stream -- 5
+//! cargo run --release -p brooklet --example queue_stream -- 5
 //! ```
 
 use brooklet::prelude::*;

@@ -2,9 +2,9 @@
 //! stream: blocks are stored as they come.
 //!
 //! ```text
-//! cargo run --release --example raw_network_grep                              # with its own two senders
-//! cargo run --release --example raw_network_grep -- send 9999 [BLOCKS]        # a sender alone, and
-//! cargo run --release --example raw_network_grep -- localhost 9999 [HOST PORT ..]  # the count of senders
+//! cargo run --release -p brooklet --example raw_network_grep                              # with its own two senders
+//! cargo run --release -p brooklet --example raw_network_grep -- send 9999 [BLOCKS]        # a sender alone, and
+//! cargo run --release -p brooklet --example raw_network_grep -- localhost 9999 [HOST PORT ..]  # the count of senders
 //! ```
 
 use std::thread;

@@ -4,7 +4,7 @@
 //! Run a server in one terminal, `nc -lk 9999`, and this in another:
 //!
 //! ```text
-//! cargo run --release --example sentiment -- localhost 9999
+//! cargo run --release -p brooklet --example sentiment -- localhost 9999
 //! ```
 //!
 //! Type `what a wonderful day, wonderful and sad` into the first one, and every five seconds the second
