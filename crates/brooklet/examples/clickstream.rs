@@ -41,7 +41,7 @@ const STATUSES: [(u16, u64); 2] = [(200, 94), (404, 6)];
 const NAMES: [&str; 12] = [
     "Ada",
     "Barbara",
-    "Claude",
+    "Charles",
     "Donald",
     "Edsger",
     "Frances",
