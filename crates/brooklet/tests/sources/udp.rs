@@ -180,6 +180,7 @@ fn stop_ends_a_read_that_waits_and_takes_what_has_arrived() {
     // The clock stands still: the rate limit lets no second one through before the stop.
     ssc.start().unwrap();
     (0..30).for_each(|i| send(addr, format!("line {i}")));
+    until("the first datagram", || count(&ssc, "datagrams") > 0);
     stop(&ssc, &clock);
     assert_eq!(seen.multiset(), multiset((0..30).map(|i| format!("line {i}"))));
 
