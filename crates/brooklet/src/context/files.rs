@@ -1,7 +1,7 @@
 //! Files as RDDs: `text_file`, `whole_text_files`, `binary_files`, `binary_records`, `object_file`.
 //!
 //! A path is a file, a folder (its files, not those of folders in it), or a folder with a pattern of names
-//! (`logs/*.txt`, with `*` and `?`). Names that begin with `.` or `_` are no data. The files are listed at the
+//! (`logs/*.txt`, see `source::glob`). Names that begin with `.` or `_` are no data. The files are listed at the
 //! call, in the order of their names, and read by tasks, so these must find them under the same path.
 
 use std::fs::{self, File};
@@ -17,6 +17,7 @@ use crate::engine::Site;
 use crate::error::BoxError;
 use crate::rdd::source::split_even;
 use crate::rdd::{Erased, Partitions, Rdd};
+use crate::source::glob::Glob;
 use crate::text::{Lines, Str, TextBlock};
 use crate::{Error, Result};
 
@@ -24,18 +25,6 @@ use crate::{Error, Result};
 struct Found {
     path: PathBuf,
     len: u64,
-}
-
-/// Whether `name` matches `pattern`, in which `*` stands for any characters and `?` for one.
-fn matches(pattern: &[char], name: &[char]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some(('*', rest)), None) => matches(rest, name),
-        (Some(('*', rest)), Some((_, after))) => matches(rest, name) || matches(pattern, after),
-        (Some(('?', rest)), Some((_, after))) => matches(rest, after),
-        (Some((c, rest)), Some((d, after))) if c == d => matches(rest, after),
-        _ => false,
-    }
 }
 
 /// The files that a path names.
@@ -48,9 +37,10 @@ fn find(path: &Path, site: Site) -> Result<Vec<Found>> {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let (folder, pattern) = if path.is_dir() {
         (path, None)
-    } else if name.contains(['*', '?']) && !path.exists() {
+    } else if Glob::is_special(&name) && !path.exists() {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-        (folder.unwrap_or(Path::new(".")), Some(name.chars().collect::<Vec<char>>()))
+        let wrong = |e| Error::usage(format!("{site}: `{name}` in {}: {e}", path.display()));
+        (folder.unwrap_or(Path::new(".")), Some(Glob::new(&name).map_err(wrong)?))
     } else {
         let found = size(path.to_path_buf()).map_err(failed)?;
         return found.map(|f| vec![f]).ok_or_else(|| {
@@ -62,7 +52,7 @@ fn find(path: &Path, site: Site) -> Result<Vec<Found>> {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let wanted = !name.starts_with(['.', '_'])
-            && pattern.as_ref().is_none_or(|p| matches(p, &name.chars().collect::<Vec<_>>()));
+            && pattern.as_ref().is_none_or(|p| p.matches(&name));
         if wanted {
             files.extend(size(entry.path()).map_err(failed)?);
         }
@@ -313,7 +303,8 @@ impl Context {
     }
 
     /// [`Context::text_file`] in about `partitions` partitions (at least), of equal size where files are
-    /// large enough; no partition is larger than 32 MiB or spans two files.
+    /// large enough; no partition is larger than
+    /// [`defaults::FILE_SPLIT_BYTES`] or spans two files.
     ///
     /// # Errors
     /// As [`Context::text_file`].
@@ -458,21 +449,6 @@ mod tests {
     use super::*;
     use crate::Conf;
     use proptest::prelude::*;
-
-    #[test]
-    fn patterns_match_whole_names() {
-        let is = |p: &str, n: &str| {
-            matches(&p.chars().collect::<Vec<_>>(), &n.chars().collect::<Vec<_>>())
-        };
-        for (p, n) in
-            [("*", ""), ("*.txt", "a.txt"), ("a?c*", "abc"), ("*b*", "abc"), ("*ä?", "xäö")]
-        {
-            assert!(is(p, n), "{p} {n}");
-        }
-        for (p, n) in [("*.txt", "a.txt~"), ("?", ""), ("a", "ab"), ("a*c", "ab")] {
-            assert!(!is(p, n), "{p} {n}");
-        }
-    }
 
     #[test]
     fn splits_cover_each_file_once_and_are_aligned() {

@@ -23,6 +23,7 @@ pub(crate) mod filter;
 mod filter_map;
 pub(crate) mod flat_map;
 mod fold_by_key;
+pub(crate) mod folder;
 mod future_action;
 pub(crate) mod gather;
 mod glom;

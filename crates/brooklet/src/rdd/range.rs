@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::pipe::Pipe;
+use super::random::Random;
 use super::{Partitioner, Rdd, detach};
 use crate::Result;
 use crate::conf::defaults;
@@ -130,6 +131,9 @@ pub(crate) fn range_of<K>(
     if ascending { i } else { bounds.len() - i }
 }
 
+/// Samples are the same at every attempt.
+const SEED: u64 = 0;
+
 /// Bounds for at most `partitions` ranges of what `key` makes of the records, in the order of `compare`.
 pub(crate) fn sample_bounds<T: Data, P: Pipe<Out = T>, K: Wire>(
     rdd: &Rdd<T, P>,
@@ -153,7 +157,7 @@ pub(crate) fn sample_bounds<T: Data, P: Pipe<Out = T>, K: Wire>(
         site,
         |n| 0..n,
         move |p, cx| {
-            let mut random = Random::of_partition(cx.partition());
+            let mut random = Random::of(SEED, cx.partition());
             let (mut seen, mut keys) = (0u64, Vec::new());
             p.fold(cx, cx.partition(), (), |(), x| {
                 seen += 1;
@@ -192,7 +196,7 @@ pub(crate) fn sample_bounds<T: Data, P: Pipe<Out = T>, K: Wire>(
             move |p, cx| {
                 let mut keys = Vec::new();
                 if skewed.contains(&cx.partition()) {
-                    let mut random = Random::of_partition(cx.partition() + from);
+                    let mut random = Random::of(SEED, cx.partition() + from);
                     p.fold(cx, cx.partition(), (), |(), x| {
                         if random.unit() < share {
                             keys.push(site.guard(|| key(&x)));
@@ -232,32 +236,6 @@ fn choose_bounds<K>(
     bounds
 }
 
-/// Numbers for samples: the same for a partition at every attempt (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn of_partition(part: usize) -> Random {
-        Random((part as u64 + 1).wrapping_mul(0xA076_1D64_78BD_642F))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(n)) >> 64) as u64
-    }
-
-    /// From 0 to 1, without 1.
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,16 +262,5 @@ mod tests {
         assert_eq!(ranges(&down), [2, 2, 1, 1, 0]);
         assert_ne!(down.parameters(), parameters);
         assert_ne!(RangePartitioner::from_bounds([10, 21]).parameters(), parameters);
-    }
-
-    #[test]
-    fn random_numbers_are_spread_evenly() {
-        let mut random = Random::of_partition(0);
-        let mut tenths = [0; 10];
-        for _ in 0..10_000 {
-            tenths[random.below(10) as usize] += 1;
-            assert!((0.0..1.0).contains(&random.unit()));
-        }
-        assert!(tenths.iter().all(|n| (850..1150).contains(n)), "{tenths:?}");
     }
 }

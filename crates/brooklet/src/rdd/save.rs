@@ -2,94 +2,18 @@
 //! whole.
 
 use std::fmt::Display;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::Rdd;
+use super::folder::{Folder, advised, not_written, write_part};
 use super::pipe::{Pipe, pushed};
 use crate::block::write_file;
 use crate::data::{Data, Wire};
 use crate::engine::{Site, TaskCx, TaskError};
 use crate::{Error, Result};
-
-/// A folder that is being written, under another name until it is whole.
-struct Folder {
-    dir: PathBuf,
-    temp: PathBuf,
-    /// What is there is replaced.
-    replace: bool,
-    whole: bool,
-}
-
-impl Folder {
-    fn begin(dir: &Path, replace: bool, site: Site) -> Result<Folder> {
-        if dir.exists() && !replace {
-            return Err(Error::io(
-                format!("{site}: {}", dir.display()),
-                io::Error::new(
-                    io::ErrorKind::AlreadyExists,
-                    "it is there already: give another folder, or remove it first",
-                ),
-            ));
-        }
-        let temp = temporary(dir);
-        let made = (|| {
-            if temp.exists() {
-                fs::remove_dir_all(&temp)?; // of a process that was killed
-            }
-            fs::create_dir_all(&temp)
-        })();
-        made.map_err(|e| Error::io(format!("{site}: making {}", temp.display()), e))?;
-        Ok(Folder { dir: dir.to_path_buf(), temp, replace, whole: false })
-    }
-
-    fn finish(mut self, site: Site) -> Result<()> {
-        let named = (|| {
-            File::create(self.temp.join("_SUCCESS"))?;
-            if self.replace && self.dir.exists() {
-                fs::remove_dir_all(&self.dir)?;
-            }
-            fs::rename(&self.temp, &self.dir)
-        })();
-        self.whole = named.is_ok();
-        named.map_err(|e| Error::io(format!("{site}: saving to {}", self.dir.display()), e))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if !self.whole
-            && let Err(e) = fs::remove_dir_all(&self.temp)
-        {
-            tracing::warn!("removing {}, which isn't whole: {e}", self.temp.display());
-        }
-    }
-}
-
-/// Where a folder is written before it is whole.
-fn temporary(dir: &Path) -> PathBuf {
-    let name = dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    dir.with_file_name(format!(".{name}.tmp"))
-}
-
-/// Writes one partition to a file of its attempt and then gives it its name, so that attempts never mix.
-fn write_part(
-    temp: &Path,
-    cx: &TaskCx<'_>,
-    write: impl FnOnce(&Path) -> Result<(), TaskError>,
-) -> Result<(), TaskError> {
-    let part = temp.join(format!("part-{:05}", cx.partition()));
-    let attempt = temp.join(format!(".part-{:05}-{}", cx.partition(), cx.task().run));
-    let _ = fs::remove_file(&attempt); // of a job that was planned again
-    write(&attempt)?;
-    fs::rename(&attempt, &part).map_err(|e| failed(&part, e))
-}
-
-fn failed(file: &Path, e: io::Error) -> TaskError {
-    TaskError::Input { message: format!("writing {}: {e}", file.display()) }
-}
 
 impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     /// Saves the RDD as a folder with a text file `part-NNNNN` for each partition, one line for each record,
@@ -119,13 +43,13 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
     {
         let site = Site::here("save_as_text_file");
         self.save(dir.as_ref(), site, move |p, cx, file| {
-            let mut out = BufWriter::new(File::create(file).map_err(|e| failed(file, e))?);
+            let mut out = BufWriter::new(File::create(file).map_err(|e| not_written(file, e))?);
             let mut written = Ok(());
             let _ = p.try_each(cx, cx.partition(), |x| {
                 written = site.guard(|| writeln!(out, "{x}"));
                 if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;
-            written.and_then(|()| out.flush()).map_err(|e| failed(file, e))
+            written.and_then(|()| out.flush()).map_err(|e| not_written(file, e))
         })
     }
 
@@ -153,7 +77,7 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
         self.save(dir.as_ref(), site, |p, cx, file| {
             let records = p.fold(cx, cx.partition(), Vec::new(), pushed)?;
             let bytes = postcard::to_stdvec(&records).map_err(TaskError::codec::<T>)?;
-            write_file(file, &bytes, true).map(drop).map_err(|e| failed(file, e))
+            write_file(file, &bytes, true).map(drop).map_err(|e| not_written(file, e))
         })
     }
 
@@ -163,19 +87,21 @@ impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
         site: Site,
         write: impl Fn(&P, &TaskCx<'_>, &Path) -> Result<(), TaskError> + Send + Sync + 'static,
     ) -> Result<()> {
+        let failed = |e| Error::io(format!("{site}: saving to {}", dir.display()), e);
         // Where a `transform` is replayed for its tasks, the folder is the driver's business.
-        let folder = if self.ctx.0.executor {
-            None
-        } else {
-            // A batch that is run again replaces what it wrote.
-            Some(Folder::begin(dir, !self.origin.is_plain(), site)?)
-        };
-        let temp = temporary(dir);
+        let driver = !self.ctx.0.executor;
+        if driver && self.origin.is_plain() && dir.exists() {
+            let help = "it is there already: give another folder, or remove it first";
+            return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, help)));
+        }
+        let folder = driver.then(|| Folder::begin(dir));
+        let folder = folder.transpose().map_err(|e| failed(advised(e)))?;
+        let to = dir.to_path_buf();
         self.run_action(
             site,
             |n| 0..n,
-            move |p, cx| write_part(&temp, cx, |file| write(p, cx, file)),
+            move |p, cx| write_part(&to, "", cx, |file| write(p, cx, file)),
         )?;
-        folder.map_or(Ok(()), |f| f.finish(site))
+        folder.map_or(Ok(()), Folder::finish).map_err(|e| failed(advised(e)))
     }
 }

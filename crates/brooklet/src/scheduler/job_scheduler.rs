@@ -132,7 +132,8 @@ impl Core {
         if wanted {
             self.work.notify_one();
         }
-        wanted || s.deputy
+        // A deputy beside a leader sleeps until the next tick, which may be far.
+        wanted || (s.deputy && !s.has_leader)
     }
 
     /// How long an idle thread waits as the deputy: until a moment after the tick. To wake a thread costs

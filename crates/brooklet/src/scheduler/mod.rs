@@ -1,12 +1,12 @@
 //! Makes batches at the ticks of the clock, runs their work in order, tells who listens.
 //!
 //! ```text
-//!  clock ──► generator thread ── allocate(t) ──► BatchQueue ──► job threads ── steps, outputs, clean-up
-//!                                                   │
-//!                         metrics (synchronous) ◄───┴───► listener bus (own thread)
+//!  clock ──► a job thread leads ── allocate(t) ──► BatchQueue ──► job threads ── steps, outputs, clean-up
+//!                                                      │
+//!                            metrics (synchronous) ◄───┴───► listener bus (own thread)
 //! ```
 //! The scheduler knows nothing of streams: it drives a `BatchGraph`. User code runs on job threads and
-//! on the listeners' thread, never on the generator's.
+//! on the listeners' thread, never on the one that leads.
 
 mod bus;
 mod generator;
@@ -50,7 +50,7 @@ pub(crate) trait BatchGraph: Send + Sync + 'static {
         let _ = zero;
         Ok(())
     }
-    /// Chooses the input of batch `t`, on the generator's thread; never runs user code. `empty`: this
+    /// Chooses the input of batch `t`, on the thread that waits for ticks; never runs user code. `empty`: this
     /// time gets no input (queue policy `merge`). An error fails the batch like a failed step.
     fn allocate(&self, t: Time, empty: bool) -> Result<Vec<StreamInputInfo>>;
     /// Whether `run_steps` has anything to do; asked once, at the start.

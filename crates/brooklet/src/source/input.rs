@@ -105,9 +105,10 @@ pub trait Input: Send + 'static {
         Ok(())
     }
 
-    /// Chooses the input of batch `t`; called once for each batch time, in order, on the generator's
-    /// thread: it must not wait for data. `limit`: records to take at most, when back pressure sets one. `None` says that the stream has
-    /// no RDD at `t`, which fails a `union` or `transform` of it; an empty slice is an empty RDD.
+    /// Chooses the input of batch `t`; called once for each batch time, in order, on the thread that waits
+    /// for the ticks: it must not wait for data. `limit`: records to take at most, when back pressure sets
+    /// one. `None` says that the stream has no RDD at `t`, which fails a `union` or `transform` of it; an
+    /// empty slice is an empty RDD.
     ///
     /// # Errors
     /// Fail the batch, under the failure policy.

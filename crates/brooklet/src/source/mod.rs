@@ -4,6 +4,7 @@ mod charset;
 mod connection;
 mod decoder;
 pub mod file;
+pub(crate) mod glob;
 mod input;
 mod log;
 mod queue;

@@ -141,7 +141,7 @@ impl TextQueue {
 
     /// Queues one batch of these blocks; each is a partition.
     pub fn push_blocks(&self, blocks: impl IntoIterator<Item = Arc<TextBlock>>) {
-        // Lines are counted here, not on the generator's thread.
+        // Lines are counted here, not while a batch is made.
         let slice = TextSlice::new(blocks.into_iter().collect());
         self.0.get().push_back(slice);
     }

@@ -86,7 +86,7 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
             })?;
             let flushed = rows.flush();
             drop(rows);
-            flushed.map_err(|e| super::at(file, e))?;
+            flushed.map_err(|e| super::not_written(file, e))?;
             part.finish()
         })
     }

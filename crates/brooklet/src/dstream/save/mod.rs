@@ -10,7 +10,6 @@ mod options;
 mod text;
 mod writer;
 
-use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +21,7 @@ use super::output::Runner;
 use super::{DStream, Node, Output};
 use crate::data::Data;
 use crate::engine::{Site, TaskCx, TaskError};
+use crate::rdd::folder::{Folder, advised, not_written, write_part};
 use crate::rdd::pipe::{Flow, Pipe};
 use crate::{Error, Result, Time};
 
@@ -34,36 +34,6 @@ fn folder(prefix: &str, suffix: &str, t: Time) -> PathBuf {
         name.push_str(suffix);
     }
     PathBuf::from(name)
-}
-
-/// Where a batch is written before it is whole.
-fn temporary(dir: &Path) -> PathBuf {
-    let name = dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    dir.with_file_name(format!(".{name}.tmp"))
-}
-
-/// A system error with what to do about it.
-fn advised(e: io::Error) -> io::Error {
-    let advice = match e.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "give the program's user the right to write there, or choose another prefix"
-        }
-        io::ErrorKind::ReadOnlyFilesystem => "choose a prefix on a file system that can be written",
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "make room there, or choose a prefix on another disk"
-        }
-        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-            "a file stands where a folder is needed: remove it, or choose another prefix"
-        }
-        io::ErrorKind::InvalidFilename => "choose a shorter prefix or suffix",
-        _ => return e,
-    };
-    io::Error::new(e.kind(), format!("{e}; {advice}"))
-}
-
-/// A task's failure at a file.
-fn at(file: &Path, e: io::Error) -> TaskError {
-    TaskError::Input { message: format!("writing {}: {}", file.display(), advised(e)) }
 }
 
 /// Why a record isn't written.
@@ -92,7 +62,7 @@ struct Part<'a> {
 
 impl<'a> Part<'a> {
     fn create(file: &'a Path, compression: Compression) -> Result<Part<'a>, TaskError> {
-        let out = PartWriter::create(file, compression).map_err(|e| at(file, e))?;
+        let out = PartWriter::create(file, compression).map_err(|e| not_written(file, e))?;
         Ok(Part { out, file })
     }
 
@@ -119,63 +89,22 @@ impl<'a> Part<'a> {
             if written.is_ok() { Flow::Continue(()) } else { Flow::Break(()) }
         })?;
         written.map_err(|e| match e {
-            Unwritten::Io(e) => at(file, e),
+            Unwritten::Io(e) => not_written(file, e),
             Unwritten::Task(e) => e,
         })
     }
 
     fn finish(self) -> Result<(), TaskError> {
-        self.out.finish().map_err(|e| at(self.file, e))
+        self.out.finish().map_err(|e| not_written(self.file, e))
     }
 }
 
-/// Writes one partition into the temporary folder of its batch; an attempt never sees another one's file.
-fn write_part(
-    dir: &Path,
-    extension: &str,
-    cx: &TaskCx<'_>,
-    write: impl FnOnce(&Path) -> Result<(), TaskError>,
-) -> Result<(), TaskError> {
-    let temp = temporary(dir);
-    let part = temp.join(format!("part-{:05}{extension}", cx.partition()));
-    let attempt = temp.join(format!(".part-{:05}-{}", cx.partition(), cx.task().run));
-    let _ = fs::remove_file(&attempt);
-    write(&attempt)?;
-    fs::rename(&attempt, &part).map_err(|e| at(&part, e))
-}
-
-/// Removes what attempts have left that failed on the way.
-fn remove_attempts(temp: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(temp)? {
-        let entry = entry?;
-        if entry.file_name().as_encoded_bytes().starts_with(b".") {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-/// Makes the temporary folder, has it filled, and gives it its name.
+/// Makes the folder of a batch and has it filled. A batch that is run again replaces what it wrote.
 fn write_batch(dir: &Path, fill: impl FnOnce() -> Result<()>) -> Result<()> {
-    let temp = temporary(dir);
     let failed = |e| Error::io(format!("saving to {}", dir.display()), advised(e));
-    let prepared = (|| {
-        if temp.exists() {
-            fs::remove_dir_all(&temp)?;
-        }
-        fs::create_dir_all(&temp)
-    })();
-    prepared.map_err(failed)?;
-    fill().inspect_err(|_| drop(fs::remove_dir_all(&temp)))?;
-    (|| {
-        remove_attempts(&temp)?;
-        File::create(temp.join("_SUCCESS"))?;
-        if dir.exists() {
-            fs::remove_dir_all(dir)?; // a batch that is run again replaces what it wrote
-        }
-        fs::rename(&temp, dir)
-    })()
-    .map_err(failed)
+    let folder = Folder::begin(dir).map_err(failed)?;
+    fill()?;
+    folder.finish().map_err(failed)
 }
 
 impl<T: Data, N: Node<Out = T>> DStream<T, N> {
@@ -216,24 +145,5 @@ mod tests {
         assert_eq!(folder("a/b", "txt", t), PathBuf::from("a/b-2000.txt"));
         assert_eq!(folder("a/b", "", t), PathBuf::from("a/b-2000"));
         assert_eq!(folder("", "", t), PathBuf::from("2000"));
-        assert_eq!(temporary(Path::new("a/b-2000.txt")), PathBuf::from("a/.b-2000.txt.tmp"));
-    }
-
-    #[test]
-    fn system_errors_keep_their_text_and_get_what_to_do() {
-        for (errno, text, advice) in [
-            (28, "No space left", "make room there"),
-            (13, "Permission denied", "the right to write there"),
-            (30, "Read-only file system", "that can be written"),
-            (20, "Not a directory", "a file stands where a folder is needed"),
-        ] {
-            let e = at(Path::new("/a/b"), io::Error::from_raw_os_error(errno)).to_string();
-            assert!(
-                e.starts_with("writing /a/b: ") && e.contains(text) && e.contains(advice),
-                "{e}"
-            );
-        }
-        let other = advised(io::Error::from_raw_os_error(5));
-        assert_eq!(other.raw_os_error(), Some(5));
     }
 }

@@ -1,10 +1,10 @@
 //! `save_as_object_files`: records in binary form.
 
-use super::at;
 use crate::block::write_file;
 use crate::data::Wire;
 use crate::dstream::{DStream, Node, Output};
 use crate::engine::{Site, TaskError};
+use crate::rdd::folder::not_written;
 use crate::rdd::pipe::{Pipe, pushed};
 
 impl<T: Wire, N: Node<Out = T>> DStream<T, N> {
@@ -19,7 +19,7 @@ impl<T: Wire, N: Node<Out = T>> DStream<T, N> {
         self.save_at(site, prefix, suffix, String::new(), |p, cx, file| {
             let records = p.fold(cx, cx.partition(), Vec::new(), pushed)?;
             let bytes = postcard::to_stdvec(&records).map_err(TaskError::codec::<T>)?;
-            write_file(file, &bytes, true).map(drop).map_err(|e| at(file, e))
+            write_file(file, &bytes, true).map(drop).map_err(|e| not_written(file, e))
         })
     }
 }

@@ -112,6 +112,8 @@ pub(super) struct Rules {
 struct Found<H> {
     /// Files to read, oldest first.
     files: Vec<Followed<H>>,
+    /// How many of them were read before and have been written to since.
+    resumed: usize,
     /// Files not to look at again.
     known: Vec<Known>,
     events: Vec<Event>,
@@ -121,7 +123,13 @@ struct Found<H> {
 
 impl<H> Found<H> {
     fn new() -> Found<H> {
-        Found { files: Vec::new(), known: Vec::new(), events: Vec::new(), copied: None }
+        Found {
+            files: Vec::new(),
+            resumed: 0,
+            known: Vec::new(),
+            events: Vec::new(),
+            copied: None,
+        }
     }
 
     fn lose(&mut self, path: PathBuf, e: &Entry, why: String) {
@@ -398,7 +406,8 @@ impl<F: Files> Log<F> {
                     f.rotated.get_or_insert(t);
                     f.path = now.map_or(f.path.clone(), |e| self.folder.join(&e.name));
                 }
-                let files = found.files.len() as u64 + u64::from(follows);
+                let new = found.files.len() - found.resumed;
+                let files = new as u64 + u64::from(follows);
                 if files > 0 {
                     events.push(Event::Rotated(self.path.clone(), files));
                 }
@@ -491,7 +500,10 @@ impl<F: Files> Log<F> {
             };
             let mark = match self.known.iter().find_map(|k| k.mark_of(fs, &handle, &stat)) {
                 Some(mark) if stat.len <= mark.position => continue,
-                Some(mark) => mark, // written to after it was read
+                Some(mark) => {
+                    found.resumed += 1; // written to after it was read
+                    mark
+                }
                 None if self.is_copy(fs, &handle, stat.len, head) => continue,
                 None => Mark { head, ..Mark::default() },
             };

@@ -57,7 +57,7 @@ impl<F: Files> Follower<F> {
         begin: Begin,
         max_batch_bytes: u64,
     ) -> Follower<F> {
-        let logs = match path.is_pattern {
+        let logs = match path.pattern.is_some() {
             true => Vec::new(),
             false => vec![Log::new(&path.folder, &path.name, rules, begin.clone())],
         };
@@ -86,7 +86,7 @@ impl<F: Files> Follower<F> {
     /// Looks at everything; at the start this decides where logs begin.
     pub(super) fn look(&mut self, t: Time) {
         let mut events = Vec::new();
-        if self.path.is_pattern && t >= self.list_at {
+        if self.path.pattern.is_some() && t >= self.list_at {
             self.list_at = t + defaults::LOG_PATTERN_INTERVAL;
             self.list(&mut events);
         }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 
 use super::fs::Entry;
+use crate::source::glob::Glob;
 
 /// What compressing programs append.
 const COMPRESSED: [&str; 8] = [".gz", ".bz2", ".xz", ".zst", ".lz4", ".lzma", ".Z", ".zip"];
@@ -49,12 +50,12 @@ pub(super) fn age<'a>(base: &str, e: &'a Entry) -> (u128, Reverse<u64>, &'a str)
     (e.stat.modified, Reverse(number), &e.name)
 }
 
-/// A path whose last part may have `*`, `?` and `[a-z]`.
+/// A path whose last part may be a pattern.
 #[derive(Clone, Debug)]
 pub(super) struct LogPath {
     pub(super) folder: PathBuf,
     pub(super) name: String,
-    pub(super) is_pattern: bool,
+    pub(super) pattern: Option<Glob>,
 }
 
 impl LogPath {
@@ -70,21 +71,21 @@ impl LogPath {
             return Err(format!("`{shown}` names a folder: give the path of a log file"));
         }
         let folder = path.parent().unwrap_or(Path::new(""));
-        let special = |c: char| matches!(c, '*' | '?' | '[');
-        if folder.to_str().is_some_and(|f| f.contains(special)) && !folder.is_dir() {
+        if folder.to_str().is_some_and(Glob::is_special) && !folder.is_dir() {
             return Err(format!(
                 "`{shown}`: `*`, `?` and `[…]` may stand in the last part of the path only; make a \
                  stream for each folder and unite them"
             ));
         }
-        // A file that is really called so is meant by its name.
-        let is_pattern = name.contains(special) && !path.exists();
-        Ok(LogPath { folder: folder.to_owned(), name: name.to_owned(), is_pattern })
+        // A file that is really called so is meant by its name, and what is no pattern is a name.
+        let pattern = Glob::is_special(name) && !path.exists();
+        let pattern = pattern.then(|| Glob::new(name).ok()).flatten();
+        Ok(LogPath { folder: folder.to_owned(), name: name.to_owned(), pattern })
     }
 
     /// Whether a file of this name is meant.
     pub(super) fn matches(&self, name: &str) -> bool {
-        if self.is_pattern { glob(&self.name, name) } else { self.name == name }
+        self.pattern.as_ref().map_or(self.name == name, |p| p.matches(name))
     }
 
     /// Which of these names are logs; what is a rotated file of another one is none.
@@ -97,65 +98,7 @@ impl LogPath {
 
     /// The part before the first special character.
     pub(super) fn literal(&self) -> &str {
-        let end = self.name.find(['*', '?', '[']).filter(|_| self.is_pattern);
-        &self.name[..end.unwrap_or(self.name.len())]
-    }
-}
-
-/// Shell patterns: `*` any text, `?` any character, `[ab]`, `[a-z]`, `[!a]` one of a set. As in a shell, a
-/// pattern that doesn't begin with a dot matches no name that does.
-fn glob(pattern: &str, name: &str) -> bool {
-    if name.starts_with('.') && !pattern.starts_with('.') {
-        return false;
-    }
-    let (p, n): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
-    let (mut i, mut j) = (0, 0);
-    // Where to go on when the text after the last `*` doesn't fit.
-    let mut back: Option<(usize, usize)> = None;
-    loop {
-        let step = match p.get(i) {
-            None if j == n.len() => return true,
-            Some('*') => {
-                back = Some((i + 1, j));
-                i += 1;
-                continue;
-            }
-            Some(_) if j < n.len() => one(&p[i..], n[j]),
-            _ => None,
-        };
-        match (step, back) {
-            (Some(len), _) => (i, j) = (i + len, j + 1),
-            (None, Some((star, at))) if at < n.len() => {
-                back = Some((star, at + 1));
-                (i, j) = (star, at + 1);
-            }
-            _ => return false,
-        }
-    }
-}
-
-/// Whether the first element of `p`, no `*`, takes `c`; then its length.
-fn one(p: &[char], c: char) -> Option<usize> {
-    match p[0] {
-        '?' => Some(1),
-        '[' => {
-            let negated = matches!(p.get(1), Some('!' | '^'));
-            let first = 1 + usize::from(negated);
-            // A `]` that stands first is one of the set. Without an end, `[` is an ordinary character.
-            let Some(end) = p.iter().skip(first + 1).position(|c| *c == ']') else {
-                return (c == '[').then_some(1);
-            };
-            let set = &p[first..first + 1 + end];
-            let (mut i, mut found) = (0, false);
-            while i < set.len() {
-                let range = i + 2 < set.len() && set[i + 1] == '-';
-                let last = if range { set[i + 2] } else { set[i] };
-                found |= (set[i]..=last).contains(&c);
-                i += if range { 3 } else { 1 };
-            }
-            (found != negated).then_some(first + end + 2)
-        }
-        x => (x == c).then_some(1),
+        if self.pattern.is_some() { Glob::plain_part(&self.name) } else { &self.name }
     }
 }
 
@@ -164,29 +107,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_match_as_in_a_shell() {
-        let cases = [
-            ("*", "a", true),
-            ("*", ".a", false),
-            (".*", ".a", true),
-            ("*.log", "a.log", true),
-            ("*.log", "a.log.1", false),
-            ("a*b*c", "aXbYbZc", true),
-            ("a*b*c", "aXbY", false),
-            ("a?c", "a流c", true),
-            ("a?c", "ac", false),
-            ("[a-c]x", "bx", true),
-            ("[!a-c]x", "bx", false),
-            ("[!a-c]x", "dx", true),
-            ("[]]x", "]x", true),
-            ("a[", "a[", true),
-            ("[x-", "[x-", true),
-            ("", "", true),
-            ("**", "anything", true),
-        ];
-        for (pattern, name, want) in cases {
-            assert_eq!(glob(pattern, name), want, "{pattern} {name}");
+    fn names_that_are_no_pattern_are_names() {
+        let path = |name: &str| LogPath::new(&Path::new("/nope").join(name)).unwrap();
+        for name in ["a[", "[x-", "a.log"] {
+            assert!(path(name).matches(name) && !path(name).matches("a"), "{name}");
         }
+        assert!(path("*.log").matches("a.log") && !path("*.log").matches(".a.log"));
     }
 
     #[test]

@@ -163,6 +163,7 @@ fn rotated_file_is_read_as_long_as_it_is_written_to() {
     assert!(rig.batch().is_empty());
     fs.rotate("log");
     assert_eq!(rig.batch(), ["!", "late"], "what is written later is found at the next rotation");
+    assert_eq!(rig.count("rotations"), 2, "a file that goes on is no new one");
     drop(new);
 }
 
