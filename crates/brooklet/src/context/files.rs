@@ -51,8 +51,8 @@ fn find(path: &Path, site: Site) -> Result<Vec<Found>> {
     for entry in fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let wanted = !name.starts_with(['.', '_'])
-            && pattern.as_ref().is_none_or(|p| p.matches(&name));
+        let wanted =
+            !name.starts_with(['.', '_']) && pattern.as_ref().is_none_or(|p| p.matches(&name));
         if wanted {
             files.extend(size(entry.path()).map_err(failed)?);
         }

@@ -9,7 +9,7 @@ use crate::data::{Data, Key};
 use crate::engine::Site;
 
 impl<T: Data, P: Pipe<Out = T>> Rdd<T, P> {
-    /// The records as keys without values, in the default partitions of this RDD and `others`.
+    /// The records as keys without values.
     fn bare(
         &self,
     ) -> Rdd<

@@ -206,6 +206,27 @@ macro_rules! slice_source {
 }
 pub(crate) use slice_source;
 
+/// `fold` by `try_each`, for a source whose records come out of one loop that may end early.
+macro_rules! fold_by_each {
+    ($out:ty) => {
+        fn fold<A>(
+            &self,
+            cx: &$crate::engine::TaskCx<'_>,
+            part: usize,
+            init: A,
+            mut f: impl FnMut(A, $out) -> A,
+        ) -> Result<A, $crate::engine::TaskError> {
+            let mut acc = Some(init);
+            let _ = self.try_each(cx, part, |x| {
+                acc = acc.take().map(|a| f(a, x));
+                std::ops::ControlFlow::Continue(())
+            })?;
+            acc.ok_or_else(|| $crate::engine::TaskError::Bug("the accumulator is gone".into()))
+        }
+    };
+}
+pub(crate) use fold_by_each;
+
 /// What a narrow pipe passes on to its parent `$p` unchanged.
 macro_rules! forward {
     () => {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::Rdd;
 use super::action::user_failure;
-use super::pipe::{Captured, Flow, Pipe, Unshippable};
+use super::pipe::{Captured, Flow, Pipe, Unshippable, fold_by_each};
 use super::{Erased, Lineage};
 use crate::conf::defaults;
 use crate::data::Data;
@@ -304,20 +304,7 @@ impl<P: Pipe<Out: Display>> Pipe for CommandPipe<P> {
         let why = Unshippable::Captures(size_of::<Vec<String>>());
         out.push(Captured { site: self.site, why });
     }
-    fn fold<A>(
-        &self,
-        cx: &TaskCx<'_>,
-        part: usize,
-        init: A,
-        mut f: impl FnMut(A, String) -> A,
-    ) -> Result<A, TaskError> {
-        let mut acc = Some(init);
-        let _ = self.run(cx, part, |line| {
-            acc = acc.take().map(|a| f(a, line));
-            ControlFlow::Continue(())
-        })?;
-        acc.ok_or_else(|| TaskError::Bug("the accumulator is gone".into()))
-    }
+    fold_by_each!(String);
     fn try_each(
         &self,
         cx: &TaskCx<'_>,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::pipe::{Flow, Pipe, slice_source};
+use super::pipe::{Flow, Pipe, fold_by_each, slice_source};
 use crate::conf::defaults;
 use crate::data::Data;
 use crate::engine::{TaskBody, TaskCx, TaskError};
@@ -94,20 +94,7 @@ impl<T: Data> Pipe for Partitions<T> {
         self.n
     }
     fn wide(&self, _: &mut Vec<Arc<dyn TaskBody>>) {}
-    fn fold<A>(
-        &self,
-        cx: &TaskCx<'_>,
-        part: usize,
-        init: A,
-        mut f: impl FnMut(A, T) -> A,
-    ) -> Result<A, TaskError> {
-        let mut acc = Some(init);
-        let _ = self.try_each(cx, part, |x| {
-            acc = acc.take().map(|a| f(a, x));
-            Flow::Continue(())
-        })?;
-        acc.ok_or_else(|| TaskError::Bug("the accumulator is gone".into()))
-    }
+    fold_by_each!(T);
     fn try_each(
         &self,
         cx: &TaskCx<'_>,

@@ -9,6 +9,39 @@ use crate::text::{Str, TextBlock};
 /// Text between two checks.
 const RUN: usize = 64 * 1024;
 
+/// Folds the lines of a block.
+#[inline]
+pub(crate) fn fold_lines<A>(
+    cx: &TaskCx<'_>,
+    block: &Arc<TextBlock>,
+    init: A,
+    mut f: impl FnMut(A, Str) -> A,
+) -> Result<A, TaskError> {
+    let mut acc = init;
+    for run in block.line_runs(RUN) {
+        acc = run.fold(acc, &mut f);
+        cx.check()?;
+    }
+    Ok(acc)
+}
+
+/// As [`fold_lines`], with early exit.
+#[inline]
+pub(crate) fn each_line(
+    cx: &TaskCx<'_>,
+    block: &Arc<TextBlock>,
+    mut f: impl FnMut(Str) -> Flow,
+) -> Result<Flow, TaskError> {
+    for run in block.line_runs(RUN) {
+        let r = run.each(&mut f);
+        cx.check()?;
+        if r.is_break() {
+            return Ok(r);
+        }
+    }
+    Ok(Flow::Continue(()))
+}
+
 pub(crate) struct TextParts(pub(crate) Vec<Arc<TextBlock>>);
 
 impl Pipe for TextParts {
@@ -33,29 +66,17 @@ impl Pipe for TextParts {
         cx: &TaskCx<'_>,
         part: usize,
         init: A,
-        mut f: impl FnMut(A, Str) -> A,
+        f: impl FnMut(A, Str) -> A,
     ) -> Result<A, TaskError> {
-        let mut acc = init;
-        for run in self.0[part].line_runs(RUN) {
-            acc = run.fold(acc, &mut f);
-            cx.check()?;
-        }
-        Ok(acc)
+        fold_lines(cx, &self.0[part], init, f)
     }
     #[inline]
     fn try_each(
         &self,
         cx: &TaskCx<'_>,
         part: usize,
-        mut f: impl FnMut(Str) -> Flow,
+        f: impl FnMut(Str) -> Flow,
     ) -> Result<Flow, TaskError> {
-        for run in self.0[part].line_runs(RUN) {
-            let r = run.each(&mut f);
-            cx.check()?;
-            if r.is_break() {
-                return Ok(r);
-            }
-        }
-        Ok(Flow::Continue(()))
+        each_line(cx, &self.0[part], f)
     }
 }

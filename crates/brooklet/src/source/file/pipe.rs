@@ -10,6 +10,7 @@ use super::report::{PartReport, ReadLog};
 use super::slice::{FileSlice, Split};
 use crate::conf::defaults;
 use crate::engine::{Accumulator, Site, TaskBody, TaskCx, TaskError};
+use crate::rdd::pipe::fold_by_each;
 use crate::rdd::{Flow, OnError, Pipe};
 
 pub(crate) struct FilePipe<F> {
@@ -46,20 +47,7 @@ impl<F: InputFormat> Pipe for FilePipe<F> {
         usize::try_from(bytes.sum::<u64>()).unwrap_or(usize::MAX)
     }
 
-    fn fold<A>(
-        &self,
-        cx: &TaskCx<'_>,
-        part: usize,
-        init: A,
-        mut f: impl FnMut(A, F::Item) -> A,
-    ) -> Result<A, TaskError> {
-        let mut acc = Some(init);
-        let _ = self.try_each(cx, part, |x| {
-            acc = acc.take().map(|a| f(a, x));
-            Flow::Continue(())
-        })?;
-        acc.ok_or_else(|| TaskError::Bug("the accumulator is gone".into()))
-    }
+    fold_by_each!(F::Item);
 
     fn try_each(
         &self,

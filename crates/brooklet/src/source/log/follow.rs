@@ -123,13 +123,7 @@ struct Found<H> {
 
 impl<H> Found<H> {
     fn new() -> Found<H> {
-        Found {
-            files: Vec::new(),
-            resumed: 0,
-            known: Vec::new(),
-            events: Vec::new(),
-            copied: None,
-        }
+        Found { files: Vec::new(), resumed: 0, known: Vec::new(), events: Vec::new(), copied: None }
     }
 
     fn lose(&mut self, path: PathBuf, e: &Entry, why: String) {

@@ -13,12 +13,10 @@ use super::names::rotated;
 use super::scan::Lines;
 use crate::Time;
 use crate::engine::{TaskBody, TaskCx, TaskError};
+use crate::rdd::text::{each_line, fold_lines};
 use crate::rdd::{Flow, Pipe};
 use crate::sync::{LockExt, Mutex};
 use crate::text::{Str, TextBlock};
-
-/// Text between two checks.
-const RUN: usize = 64 * 1024;
 
 /// Files that unfinished batches read. They are open, so that they can be read whatever becomes of their
 /// names.
@@ -126,10 +124,7 @@ impl Pipe for LogPipe {
     ) -> Result<A, TaskError> {
         let mut acc = init;
         for range in &self.slice.partitions[part] {
-            for run in self.block(range)?.line_runs(RUN) {
-                acc = run.fold(acc, &mut f);
-                cx.check()?;
-            }
+            acc = fold_lines(cx, &self.block(range)?, acc, &mut f)?;
         }
         Ok(acc)
     }
@@ -141,12 +136,9 @@ impl Pipe for LogPipe {
         mut f: impl FnMut(Str) -> Flow,
     ) -> Result<Flow, TaskError> {
         for range in &self.slice.partitions[part] {
-            for run in self.block(range)?.line_runs(RUN) {
-                let r = run.each(&mut f);
-                cx.check()?;
-                if r.is_break() {
-                    return Ok(r);
-                }
+            let r = each_line(cx, &self.block(range)?, &mut f)?;
+            if r.is_break() {
+                return Ok(r);
             }
         }
         Ok(Flow::Continue(()))

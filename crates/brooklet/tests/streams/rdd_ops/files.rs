@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use brooklet::testing::TestEngine;
 
@@ -76,6 +77,20 @@ fn a_failed_save_leaves_nothing_and_an_old_one_stays() {
     assert!(e.contains("`save_as_object_file` (") && e.contains("give another folder"), "{e}");
     assert_eq!(fs::read_to_string(to.join("part-00000")).unwrap(), "1\n");
     assert_eq!(dir.names(), ["out"]);
+}
+
+#[test]
+fn an_attempt_that_failed_leaves_nothing_in_a_saved_folder() {
+    let dir = Dir::new("retried");
+    let tries = AtomicU32::new(0);
+    let shaky = context().parallelize(1..=4i64, 2).try_map(move |x| {
+        let bad = x == 4 && tries.fetch_add(1, SeqCst) < 2;
+        if bad { Err("not yet") } else { Ok(x) }
+    });
+    shaky.save_as_text_file(dir.path("out")).unwrap();
+    let saved = Dir(dir.path("out"));
+    assert_eq!(saved.names(), ["_SUCCESS", "part-00000", "part-00001"]);
+    assert_eq!(fs::read_to_string(saved.path("part-00001")).unwrap(), "3\n4\n");
 }
 
 #[test]
