@@ -426,9 +426,10 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
                 };
                 let stage = UpdateStage::make(g, (op, t), width, records, wide, run);
                 let out = Some(Erased::new(Arc::new(LeftBy::new(&stage, site))));
-                Ok(Update { stage, out })
+                Ok(Update { stage: Some(stage), out })
             }),
             done: Box::new(|_| ()),
+            undo: Box::new(|_| ()),
             forget: Box::new(move |up_to| {
                 over.tables.forget(up_to);
                 kept.tick();

@@ -9,12 +9,12 @@ use crate::engine::{Site, TaskBody, TaskCx, TaskError};
 use crate::rdd::pipe::{Captured, Flow, Unshippable, chunk_len};
 use crate::rdd::{About, DynPipe, Erased, Lineage};
 use crate::rdd::partitioner::Partitioning;
-use crate::state::Tables;
+use crate::state::{Beside, Tables};
 
 /// What `get` makes of each key and state of version `t`. Readable as long as the version is remembered, while
 /// later batches change the tables; for tasks of the process that holds them.
-pub(crate) struct StatePipe<K, S, G> {
-    pub(crate) tables: Arc<Tables<K, S>>,
+pub(crate) struct StatePipe<K, S, X, G> {
+    pub(crate) tables: Arc<Tables<K, S, X>>,
     pub(crate) t: Time,
     /// The stage that makes the version.
     pub(crate) stage: Arc<dyn TaskBody>,
@@ -24,7 +24,7 @@ pub(crate) struct StatePipe<K, S, G> {
     pub(crate) site: Site,
 }
 
-impl<K: Key, S: Wire, G> StatePipe<K, S, G> {
+impl<K: Key, S: Wire, X: Beside, G> StatePipe<K, S, X, G> {
     pub(crate) fn erased<U: Data>(self) -> Erased<U>
     where
         G: Fn(&K, &S) -> Option<U> + Send + Sync + 'static,
@@ -33,10 +33,11 @@ impl<K: Key, S: Wire, G> StatePipe<K, S, G> {
     }
 }
 
-impl<K, S, U, G> DynPipe<U> for StatePipe<K, S, G>
+impl<K, S, X, U, G> DynPipe<U> for StatePipe<K, S, X, G>
 where
     K: Key,
     S: Wire,
+    X: Beside,
     U: Data,
     G: Fn(&K, &S) -> Option<U> + Send + Sync,
 {
@@ -85,7 +86,7 @@ where
     }
 }
 
-impl<K, S, G> fmt::Debug for StatePipe<K, S, G> {
+impl<K, S, X, G> fmt::Debug for StatePipe<K, S, X, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}", self.site, self.t)
     }

@@ -32,7 +32,8 @@ pub(crate) struct Batch {
 
 /// What an operator makes for a batch: its update stage, and what it gives out if it gives anything.
 pub(crate) struct Update<T> {
-    pub(crate) stage: Arc<dyn TaskBody>,
+    /// None when there is nothing to do.
+    pub(crate) stage: Option<Arc<dyn TaskBody>>,
     pub(crate) out: Option<Erased<T>>,
 }
 
@@ -45,8 +46,10 @@ pub(crate) struct Stateful<T> {
     /// What the driver tells for a batch.
     pub(crate) note: Box<dyn Fn(&Graph, Time) -> Result<Vec<u64>> + Send + Sync>,
     pub(crate) make: Box<dyn Fn(&Graph, &Batch) -> Result<Update<T>> + Send + Sync>,
-    /// After the update stage of a batch has been successful.
+    /// After the update stage of a batch has been successful, on the driver.
     pub(crate) done: Box<dyn Fn(Time) + Send + Sync>,
+    /// The batch is skipped after all, on the driver.
+    pub(crate) undo: Box<dyn Fn(Time) + Send + Sync>,
     /// Batches up to this time are over.
     pub(crate) forget: Box<dyn Fn(Time) + Send + Sync>,
 }
@@ -91,7 +94,7 @@ impl<T: Data> Operator for UpdateStep<T> {
     fn lineage(&self, graph: &Graph, t: Time) -> Result<()> {
         let batch = self.told(graph, t)?;
         let made = (self.parts.make)(graph, &batch)?;
-        graph.ctx.0.add_body(&made.stage);
+        made.stage.iter().for_each(|s| graph.ctx.0.add_body(s));
         self.memo.set(t, made.out);
         Ok(())
     }
@@ -110,7 +113,9 @@ impl<T: Data> Operator for UpdateStep<T> {
             ctx.record_replay(self.id, t, 0, &told)?;
         }
         let made = (self.parts.make)(graph, &Batch { t, base, note })?;
-        plan::run_job(ctx, &made.stage, 0..made.stage.width() as u32)?;
+        if let Some(stage) = &made.stage {
+            plan::run_job(ctx, stage, 0..stage.width() as u32)?;
+        }
         *self.last.get() = (t, base);
         (self.parts.done)(t);
         self.memo.set(t, made.out);
@@ -122,6 +127,7 @@ impl<T: Data> Operator for UpdateStep<T> {
         if last.0 == t {
             last.0 = last.1; // the next batch undoes it where the state is
         }
+        (self.parts.undo)(t);
         self.memo.set(t, None);
     }
 

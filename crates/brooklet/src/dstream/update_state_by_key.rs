@@ -152,9 +152,10 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
                     let (tables, stage) = (all.tables.clone(), stage.clone());
                     StatePipe { tables, t, stage, get, partitioning, site }.erased()
                 };
-                Ok(Update { stage, out: Some(out) })
+                Ok(Update { stage: Some(stage), out: Some(out) })
             }),
             done: Box::new(|_| ()),
+            undo: Box::new(|_| ()),
             forget: Box::new(move |up_to| {
                 over.forget(up_to);
                 kept.tick();

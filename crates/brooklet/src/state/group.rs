@@ -124,11 +124,6 @@ impl<K, S> Group<K, S> {
         self.live
     }
 
-    /// Slots in use or kept for older versions, or free.
-    pub(super) fn slots(&self) -> usize {
-        self.keys.len()
-    }
-
     /// Bytes of memory, without what keys and values own, and without undo logs.
     pub(super) fn bytes(&self) -> usize {
         self.index.capacity() * 4

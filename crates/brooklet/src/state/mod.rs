@@ -11,4 +11,4 @@ mod slots;
 mod tables;
 
 pub use cell::State;
-pub(crate) use tables::Tables;
+pub(crate) use tables::{Beside, Lease, Tables};

@@ -15,17 +15,31 @@ use crate::sync::{LockExt, Mutex, MutexGuard};
 const GROUPS: usize = 256;
 
 /// One partition.
-struct Partition<K, S> {
+struct Partition<K, S, X> {
     groups: Vec<Option<Box<Group<K, S>>>>,
     /// The batch that changed it last; [`Time::ZERO`] before the first.
     version: Time,
-    /// The batches whose changes can be undone or are remembered, oldest first, each with the one before it.
-    history: Vec<(Time, Time)>,
+    /// The batches whose changes can be undone or are remembered, oldest first.
+    history: Vec<Past<X>>,
+    /// What the operator keeps beside the keys.
+    extra: X,
 }
 
-/// All partitions.
-pub(crate) struct Tables<K, S> {
-    parts: Vec<Mutex<Partition<K, S>>>,
+/// A batch that can be undone.
+struct Past<X> {
+    t: Time,
+    /// The batch before it, and what was kept beside the keys then.
+    base: Time,
+    extra: X,
+}
+
+/// What an operator keeps in each partition beside its keys.
+pub(crate) trait Beside: Clone + Default + Send + 'static {}
+impl<X: Clone + Default + Send + 'static> Beside for X {}
+
+/// All partitions. `X` is what the operator keeps in each beside its keys; it is cloned for every batch.
+pub(crate) struct Tables<K, S, X = ()> {
+    parts: Vec<Mutex<Partition<K, S, X>>>,
     site: Site,
     by_time: bool,
     /// Versions up to this time are forgotten.
@@ -36,13 +50,14 @@ pub(crate) struct Tables<K, S> {
     undone: AtomicU64,
 }
 
-impl<K: Key, S: Wire> Tables<K, S> {
+impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
     /// `by_time`: keys are listed by when they were touched, for time-outs.
     pub(crate) fn new(partitions: usize, by_time: bool, site: Site) -> Self {
         let part = || Partition {
             groups: (0..GROUPS).map(|_| None).collect(),
             version: Time::ZERO,
             history: Vec::new(),
+            extra: X::default(),
         };
         Tables {
             parts: (0..partitions).map(|_| Mutex::new(part())).collect(),
@@ -65,7 +80,7 @@ impl<K: Key, S: Wire> Tables<K, S> {
 
     /// Bytes of memory of the tables, without what keys and values own elsewhere.
     pub(crate) fn bytes(&self) -> usize {
-        let of = |p: &Mutex<Partition<K, S>>| {
+        let of = |p: &Mutex<Partition<K, S, X>>| {
             p.get().groups.iter().flatten().map(|g| g.bytes()).sum::<usize>()
         };
         self.parts.iter().map(of).sum()
@@ -79,7 +94,7 @@ impl<K: Key, S: Wire> Tables<K, S> {
     /// The right to change partition `part` from version `base` to `t`. Whatever was changed since `base` is
     /// undone first: attempts that failed later, batches that were skipped. Undone, too, when the lease is
     /// dropped without [`Lease::commit`].
-    pub(crate) fn lease(&self, part: usize, base: Time, t: Time) -> Result<Lease<'_, K, S>, TaskError> {
+    pub(crate) fn lease(&self, part: usize, base: Time, t: Time) -> Result<Lease<'_, K, S, X>, TaskError> {
         let mut guard = self.parts[part].get();
         let p = &mut *guard;
         if p.version != base {
@@ -90,13 +105,13 @@ impl<K: Key, S: Wire> Tables<K, S> {
             return Err(self.gone(part, base, p.version));
         }
         let forgotten = Time::from_millis(self.forgotten.load(Relaxed));
-        if p.history.first().is_some_and(|(v, _)| *v <= forgotten) {
-            p.history.retain(|(v, _)| *v > forgotten);
+        if p.history.first().is_some_and(|b| b.t <= forgotten) {
+            p.history.retain(|b| b.t > forgotten);
             for g in p.groups.iter_mut().flatten() {
                 g.forget(forgotten);
             }
         }
-        p.history.push((t, base));
+        p.history.push(Past { t, base, extra: p.extra.clone() });
         p.version = t;
         Ok(Lease { tables: self, part, p: guard, base, t, committed: false })
     }
@@ -123,7 +138,7 @@ impl<K: Key, S: Wire> Tables<K, S> {
         get: impl Fn(&K, &S) -> Option<U>,
     ) -> Result<Option<u64>, TaskError> {
         let p = self.parts[part].get();
-        let known = p.version == t || p.history.iter().any(|(_, before)| *before == t);
+        let known = p.version == t || p.history.iter().any(|b| b.base == t);
         if !known || t.millis() <= self.forgotten.load(Relaxed) && p.version != t {
             return Err(self.gone(part, t, p.version));
         }
@@ -147,22 +162,24 @@ impl<K: Key, S: Wire> Tables<K, S> {
 
     /// (index rebuilds, undone batches)
     pub(crate) fn counters(&self) -> (u64, u64) {
-        let resizes = |p: &Mutex<Partition<K, S>>| {
+        let resizes = |p: &Mutex<Partition<K, S, X>>| {
             p.get().groups.iter().flatten().map(|g| g.resizes).sum::<u64>()
         };
         (self.parts.iter().map(resizes).sum(), self.undone.load(Relaxed))
     }
 }
 
-impl<K, S> Partition<K, S> {
+impl<K, S, X> Partition<K, S, X> {
     fn len(&self) -> usize {
         self.groups.iter().flatten().map(|g| g.live()).sum()
     }
 
     /// Undoes batches until the version is `base`, as far as they are in the history.
     fn undo(&mut self, base: Time) {
-        let Some(at) = self.history.iter().position(|(_, before)| *before == base) else { return };
-        self.history.truncate(at);
+        let Some(at) = self.history.iter().position(|b| b.base == base) else { return };
+        if let Some(first) = self.history.drain(at..).next() {
+            self.extra = first.extra;
+        }
         for g in self.groups.iter_mut().flatten() {
             g.undo(base);
         }
@@ -171,16 +188,16 @@ impl<K, S> Partition<K, S> {
 }
 
 /// The right to change one partition for one batch.
-pub(crate) struct Lease<'a, K: Key, S: Wire> {
-    tables: &'a Tables<K, S>,
+pub(crate) struct Lease<'a, K: Key, S: Wire, X: Beside = ()> {
+    tables: &'a Tables<K, S, X>,
     part: usize,
-    p: MutexGuard<'a, Partition<K, S>>,
+    p: MutexGuard<'a, Partition<K, S, X>>,
     base: Time,
     t: Time,
     committed: bool,
 }
 
-impl<K: Key, S: Wire> Lease<'_, K, S> {
+impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
     fn group(&mut self, hash: u32) -> &mut Group<K, S> {
         let by_time = self.tables.by_time;
         self.p.groups[usize::from(group_of(hash))].get_or_insert_with(|| Box::new(Group::new(by_time)))
@@ -207,6 +224,11 @@ impl<K: Key, S: Wire> Lease<'_, K, S> {
     pub(crate) fn with<R>(&mut self, hash: u32, key: &K, f: impl FnOnce(&mut State<S>) -> R) -> R {
         let t = self.t;
         self.group(hash).with(hash, key, t, f)
+    }
+
+    /// What is kept beside the keys.
+    pub(crate) fn extra(&mut self) -> &mut X {
+        &mut self.p.extra
     }
 
     /// Tells `f` of keys that were touched before `before`, and removes them.
@@ -241,13 +263,8 @@ impl<K: Key, S: Wire> Lease<'_, K, S> {
         self.p.groups[usize::from(group_of(hash))].as_ref()?.find(hash, key)
     }
 
-    /// Numbers of slots of a key group.
-    pub(crate) fn slots(&self, group: usize) -> usize {
-        self.p.groups[group].as_ref().map_or(0, |g| g.slots())
-    }
-
     /// Keys now.
-    pub(crate) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.p.len()
     }
 
@@ -263,7 +280,7 @@ impl<K: Key, S: Wire> Lease<'_, K, S> {
     }
 }
 
-impl<K: Key, S: Wire> Drop for Lease<'_, K, S> {
+impl<K: Key, S: Wire, X: Beside> Drop for Lease<'_, K, S, X> {
     fn drop(&mut self) {
         if !self.committed {
             let base = self.base;
@@ -273,7 +290,7 @@ impl<K: Key, S: Wire> Drop for Lease<'_, K, S> {
     }
 }
 
-impl<K, S> fmt::Debug for Tables<K, S> {
+impl<K, S, X> fmt::Debug for Tables<K, S, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tables({} partitions)", self.parts.len())
     }
