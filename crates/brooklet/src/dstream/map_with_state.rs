@@ -238,8 +238,7 @@ impl<K: Key, S: Wire> Keyed<K, S> {
         if let Some(initial) = initial {
             initial.each(cx, part, |chunk| {
                 for e in chunk {
-                    let set = |s: &mut State<S>| s.update(e.val.clone());
-                    site.guard(|| lease.with(e.hash, &e.key, set));
+                    site.guard(|| lease.upsert(e.hash, &e.key, |_| Some(e.val.clone())));
                 }
                 cx.check()
             })?;

@@ -13,7 +13,7 @@ use crate::rdd::Erased;
 use crate::rdd::group::{Dealt, Grouped};
 use crate::rdd::kept::{Kept, Memory};
 use crate::rdd::partitioner::Partitioning;
-use crate::state::{State, Tables};
+use crate::state::Tables;
 use crate::{Result, Time};
 
 impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
@@ -232,7 +232,7 @@ impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
         let mut set = |hash, key: &K, values, old| {
             site.guard(|| {
                 if let Some(now) = (self.f)(t, key, values, old) {
-                    lease.with(hash, key, |s: &mut State<S>| s.update(now));
+                    lease.upsert(hash, key, |_| Some(now));
                 }
             });
         };

@@ -226,6 +226,13 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
         self.group(hash).with(hash, key, t, f)
     }
 
+    /// Sets the state of a key to what `f` makes of it, or removes the key: for operators' own functions.
+    #[inline]
+    pub(crate) fn upsert(&mut self, hash: u32, key: &K, f: impl FnOnce(Option<&S>) -> Option<S>) {
+        let t = self.t;
+        self.group(hash).upsert(hash, key, t, f);
+    }
+
     /// What is kept beside the keys.
     pub(crate) fn extra(&mut self) -> &mut X {
         &mut self.p.extra
