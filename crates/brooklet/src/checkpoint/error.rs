@@ -79,18 +79,11 @@ impl CheckpointError {
         CheckpointError::Io { file: file.to_owned(), doing, cause: Arc::new(cause) }
     }
 
-    pub(crate) fn corrupt(
-        file: &Path,
-        offset: u64,
-        problem: impl Into<String>,
-    ) -> CheckpointError {
+    pub(crate) fn corrupt(file: &Path, offset: u64, problem: impl Into<String>) -> CheckpointError {
         CheckpointError::Corrupt { file: file.to_owned(), offset, problem: problem.into() }
     }
 
-    pub(crate) fn refused(
-        what: impl Into<String>,
-        problem: impl Into<String>,
-    ) -> CheckpointError {
+    pub(crate) fn refused(what: impl Into<String>, problem: impl Into<String>) -> CheckpointError {
         CheckpointError::Refused { what: what.into(), problem: problem.into() }
     }
 

@@ -30,12 +30,7 @@ pub(crate) fn preamble(magic: &[u8; 7], version: u8) -> [u8; PREAMBLE] {
 }
 
 /// Checks the first bytes of a file; `reads` is the newest version that this build knows.
-pub(crate) fn check_preamble(
-    file: &Path,
-    bytes: &[u8],
-    magic: &[u8; 7],
-    reads: u8,
-) -> Result<()> {
+pub(crate) fn check_preamble(file: &Path, bytes: &[u8], magic: &[u8; 7], reads: u8) -> Result<()> {
     let Some(bytes) = bytes.first_chunk::<PREAMBLE>() else {
         return Err(CheckpointError::corrupt(file, bytes.len() as u64, "the file ends too early"));
     };

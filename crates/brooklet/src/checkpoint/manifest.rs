@@ -198,8 +198,12 @@ const STATE: &str = "state-";
 /// What a file of the directory is, by its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum FileKind {
-    Manifest { generation: u64 },
-    State { generation: u64 },
+    Manifest {
+        generation: u64,
+    },
+    State {
+        generation: u64,
+    },
     /// Not finished.
     Temporary,
     /// Somebody else's.

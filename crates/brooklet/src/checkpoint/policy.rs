@@ -18,6 +18,8 @@ pub(crate) struct CheckpointPolicy {
     pub(crate) max_pending_bytes: usize,
     /// Checkpoints that are kept.
     pub(crate) keep: usize,
+    /// Raw bytes in a frame of a file; more if an entry is larger.
+    pub(crate) frame_bytes: usize,
     /// Whether files are compressed.
     pub(crate) compress: bool,
     /// Which files are merged.
@@ -32,6 +34,7 @@ impl Default for CheckpointPolicy {
             max_bytes: defaults::CHECKPOINT_MAX_BYTES,
             max_pending_bytes: defaults::CHECKPOINT_MAX_PENDING_BYTES,
             keep: defaults::CHECKPOINTS_KEPT,
+            frame_bytes: defaults::CHECKPOINT_FRAME_BYTES,
             compress: defaults::CHECKPOINT_COMPRESS,
             merge: MergePolicy::default(),
         }

@@ -104,7 +104,10 @@ impl OpenCheckpoint {
                 Err(e) if !kept.is_empty() => {
                     tracing::warn!(error = %e, "an older state checkpoint can't be used");
                 }
-                Err(e) if from == StartFrom::Newest || matches!(e, CheckpointError::Version { .. }) => {
+                Err(e)
+                    if from == StartFrom::Newest
+                        || matches!(e, CheckpointError::Version { .. }) =>
+                {
                     return Err(e);
                 }
                 Err(e) => skipped.push(e),

@@ -3,7 +3,7 @@
 //! ```text
 //! file     preamble("BRKLSTA") head data* index tail
 //! head     frame: what the file is (MessagePack with field names)
-//! data     frame: run*                      256 KiB, more if an entry is larger
+//! data     frame: run*                      as large as the policy says, more if an entry is larger
 //! run      group:u8 entries:u32 entry*      groups ascend over the file, keys within a group
 //! entry    key:varint value:varint key-bytes value-bytes      value is 0 for a removed key, else length+1
 //! index    frame: frames:varint { first:u8 last:u8 length:u32 crc32c:u32 }*     of the data frames
@@ -25,7 +25,6 @@ use super::frame::{
 use super::manifest::{FileEntry, OperatorEntry, state_name};
 use super::storage::{Storage, StorageReader};
 use crate::Time;
-use crate::conf::defaults;
 
 const MAGIC: &[u8; 7] = b"BRKLSTA";
 const VERSION: u8 = 1;
@@ -61,6 +60,8 @@ pub(crate) struct Files<'a> {
     pub(crate) last: u8,
     /// A base's part ends with the group in which it reaches this many bytes.
     pub(crate) part_bytes: u64,
+    /// Raw bytes in a frame; more if an entry is larger.
+    pub(crate) frame_bytes: usize,
     pub(crate) compress: bool,
 }
 
@@ -120,7 +121,7 @@ impl<'a> FilesWriter<'a> {
             *entries += 1;
         }
         part.entries += 1;
-        if self.raw.len() >= defaults::CHECKPOINT_FRAME_BYTES {
+        if self.raw.len() >= self.files.frame_bytes {
             self.end_frame(&mut part)?;
         }
         self.part = Some(part);
@@ -173,8 +174,7 @@ impl<'a> FilesWriter<'a> {
         if self.raw.is_empty() {
             return Ok(());
         }
-        let place =
-            part.out.frame(&self.raw).map_err(self.failed(&part.name, "writing"))?;
+        let place = part.out.frame(&self.raw).map_err(self.failed(&part.name, "writing"))?;
         part.index.extend_from_slice(&[part.first, self.group]);
         part.index.extend_from_slice(&place.length.to_le_bytes());
         part.index.extend_from_slice(&place.crc.to_le_bytes());
@@ -269,8 +269,7 @@ impl FileReader {
             return Err(other_length(&path, length, entry.length));
         }
         let bad = |at: u64, problem: &str| CheckpointError::corrupt(&path, at, problem);
-        let Some(tail_at) =
-            length.checked_sub(TAIL as u64).filter(|at| *at >= PREAMBLE as u64)
+        let Some(tail_at) = length.checked_sub(TAIL as u64).filter(|at| *at >= PREAMBLE as u64)
         else {
             return Err(bad(length, "the file ends too early"));
         };
@@ -336,8 +335,7 @@ impl FileReader {
                     continue;
                 }
                 let head = self.raw.get(self.at..self.at + 5);
-                let Some((group, entries)) =
-                    head.and_then(|h| Some((*h.first()?, number(h, 1)?)))
+                let Some((group, entries)) = head.and_then(|h| Some((*h.first()?, number(h, 1)?)))
                 else {
                     return Err(self.nonsense());
                 };

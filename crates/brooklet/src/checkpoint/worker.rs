@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::CheckpointError;
 use super::delta::{Delta, Sorted};
-use super::merge::MergeReader;
 use super::manifest::FileEntry;
+use super::merge::MergeReader;
 use super::policy::{CheckpointPolicy, Inputs};
 use super::protocol::{Changed, Done, Protocol, Step};
 use super::state_file::{Files, FilesWriter};
@@ -133,7 +133,8 @@ impl Worker {
         let storage = &*self.storage;
         match step {
             Step::Write { operator, base, stem, time } => {
-                let files = self.write(*operator, *base, stem, *time, &changes[*operator].deltas)?;
+                let files =
+                    self.write(*operator, *base, stem, *time, &changes[*operator].deltas)?;
                 self.stats.changed_bytes += bytes(&files);
                 self.stats.changed_entries += files.iter().map(|f| f.entries).sum::<u64>();
                 Ok(Done::Written(files))
@@ -196,6 +197,7 @@ impl Worker {
             first: 0,
             last: u8::MAX,
             part_bytes: self.policy.merge.base_bytes,
+            frame_bytes: self.policy.frame_bytes,
             compress: self.policy.compress,
         });
         for change in Sorted::new(deltas) {
@@ -226,6 +228,7 @@ impl Worker {
             first: inputs.first,
             last: inputs.last,
             part_bytes: self.policy.merge.base_bytes,
+            frame_bytes: self.policy.frame_bytes,
             compress: self.policy.compress,
         });
         let (first, last) = (inputs.first, inputs.last);

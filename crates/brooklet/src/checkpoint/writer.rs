@@ -21,9 +21,10 @@ use crate::time::Clock;
 pub(crate) struct StateCheckpoints {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-    /// Operators by identity: their number, and whether only the whole state may come next.
+    /// The numbers of operators by identity.
     operators: HashMap<String, usize>,
     policy: CheckpointPolicy,
+    zero: Time,
     clock: Arc<dyn Clock>,
 }
 
@@ -55,8 +56,9 @@ struct State {
     batches: u32,
     /// The newest whole batch.
     newest: Option<Time>,
-    /// The checkpoint that was begun last, or what counts as one at the start.
-    begun: Time,
+    /// The checkpoint that was begun last.
+    begun: Option<Time>,
+    /// By operator number: only the whole state may come next.
     must_replace: Vec<bool>,
     due: bool,
     /// Bytes of the checkpoint that is being written.
@@ -100,7 +102,7 @@ impl StateCheckpoints {
         app: &str,
     ) -> Result<StateCheckpoints, CheckpointError> {
         let state = State {
-            begun: durable.unwrap_or(zero),
+            begun: durable,
             newest: durable,
             must_replace: operators.iter().map(|o| o.1).collect(),
             stats: CheckpointStats { durable, ..CheckpointStats::default() },
@@ -113,7 +115,8 @@ impl StateCheckpoints {
             .spawn(move || background.run(worker))
             .map_err(|e| CheckpointError::io("thread".as_ref(), "starting the checkpoint", e))?;
         let operators = operators.into_iter().enumerate().map(|(i, o)| (o.0, i)).collect();
-        Ok(StateCheckpoints { shared, thread: Some(thread), operators, policy, clock })
+        let thread = Some(thread);
+        Ok(StateCheckpoints { shared, thread, operators, policy, zero, clock })
     }
 
     /// What the batch `t` has changed in an operator, from all its tasks. Handed over again for the same
@@ -121,7 +124,7 @@ impl StateCheckpoints {
     ///
     /// # Errors
     /// When an earlier write has failed, for an unknown operator, while another batch is open, and when the
-    /// operator's whole state has to come first ([`StateCheckpoints::replace`]).
+    /// operator's whole state has to come first ([`StateCheckpoints::replace`], with the first batch).
     pub(crate) fn batch(
         &self,
         t: Time,
@@ -156,15 +159,12 @@ impl StateCheckpoints {
             return bug(format!("changes of batch {t} came after its end"));
         }
         if s.must_replace[at] && !changes.whole {
-            return Err(CheckpointError::refused(
-                format!("operator `{operator}`"),
-                "its state was stored with another hash seed or partitioner: it has to be written \
-                 as a whole first",
-            ));
+            return Err(must_replace(operator));
         }
         let count = self.operators.len();
-        let (open, all) =
-            s.open.get_or_insert_with(|| (t, std::iter::repeat_with(|| None).take(count).collect()));
+        let (open, all) = s
+            .open
+            .get_or_insert_with(|| (t, std::iter::repeat_with(|| None).take(count).collect()));
         if *open != t {
             return bug(format!("changes of batch {t} came while batch {open} is open"));
         }
@@ -198,9 +198,12 @@ impl StateCheckpoints {
             Some((_, changes)) => self.collect(&mut s, changes),
             None => {}
         }
+        if let Some((identity, _)) = self.operators.iter().find(|(_, i)| s.must_replace[**i]) {
+            return Err(must_replace(identity));
+        }
         s.newest = Some(t);
         s.batches += 1;
-        if self.policy.due(s.batches, t.since(s.begun), s.collected_bytes) {
+        if self.policy.due(s.batches, t.since(s.begun.unwrap_or(self.zero)), s.collected_bytes) {
             s.due = true;
             self.shared.changed.notify_all();
         }
@@ -248,7 +251,7 @@ impl StateCheckpoints {
             return Err(CheckpointError::Bug(text));
         }
         while s.stats.durable != Some(t) {
-            if s.begun != t {
+            if s.begun != Some(t) {
                 s.due = true;
                 self.shared.changed.notify_all();
             }
@@ -276,6 +279,12 @@ impl StateCheckpoints {
         let s = self.shared.state.get();
         CheckpointStats { pending_bytes: s.pending(), ..s.stats }
     }
+}
+
+fn must_replace(operator: &str) -> CheckpointError {
+    let problem = "its state was stored with another hash seed or partitioner: the first batch has to \
+                   hand over all of it";
+    CheckpointError::refused(format!("operator `{operator}`"), problem)
 }
 
 impl Shared {
@@ -317,7 +326,7 @@ impl Shared {
             };
             let changes = std::mem::take(&mut s.collected);
             s.writing_bytes = std::mem::take(&mut s.collected_bytes);
-            (s.batches, s.begun, s.due) = (0, time, false);
+            (s.batches, s.begun, s.due) = (0, Some(time), false);
             drop(s);
             worker.checkpoint(time, &changes)?;
             drop(changes);
