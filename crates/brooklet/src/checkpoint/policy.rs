@@ -56,7 +56,8 @@ pub(crate) struct MergePolicy {
     pub(crate) min_bytes: u64,
     /// Delta files above which the newest ones of like size become one.
     pub(crate) max_deltas: usize,
-    /// Bytes above which a base file ends at the next group; merging goes file by file.
+    /// Bytes above which a base file ends at the next group, and a delta isn't merged with other deltas;
+    /// so a merge, which goes file by file, never takes long.
     pub(crate) base_bytes: u64,
 }
 
@@ -95,15 +96,19 @@ impl MergePolicy {
             let files = std::iter::once(base).chain(newer(op, base)).cloned().collect();
             return Some(Inputs { files, first: base.first, last: base.last, base: true });
         }
-        if op.deltas.len() <= self.max_deltas {
+        // Large ones stay as they are, so that no merge takes long.
+        let large = op.deltas.iter().rposition(|d| d.length > self.base_bytes);
+        let start = large.map_or(0, |i| i + 1);
+        if op.deltas.len() - start <= self.max_deltas.max(1) {
             return None;
         }
         // The newest ones, each not larger than twice what is newer: so each byte is merged a
         // logarithmic number of times.
         let (mut bytes, mut from) = (0, op.deltas.len());
-        while from > 0 {
+        while from > start {
             let length = op.deltas[from - 1].length;
-            if op.deltas.len() - from >= 2 && length > 2 * bytes {
+            let enough = length > 2 * bytes || bytes > self.base_bytes;
+            if op.deltas.len() - from >= 2 && enough {
                 break;
             }
             bytes += length;
@@ -207,5 +212,26 @@ mod tests {
             assert!(op.deltas.len() <= p.max_deltas);
         }
         assert!(merged < 12 * written, "{merged} of {written}");
+    }
+
+    #[test]
+    fn no_merge_of_deltas_is_large() {
+        let p = MergePolicy { min_bytes: 1 << 40, max_deltas: 4, base_bytes: 1_000 };
+        let mut op = op(&[(0, 255, 0, 1 << 50)], &[]);
+        for t in 1..=2_000u64 {
+            let length = 20 + t * 7919 % 500;
+            let time = Time::from_millis(t);
+            op.deltas.push(FileEntry { time, length, ..op.bases[0].clone() });
+            while let Some(i) = p.choose(&op) {
+                let bytes: u64 = i.files.iter().map(|f| f.length).sum();
+                assert!(bytes <= 3 * p.base_bytes, "{bytes}");
+                let from = op.deltas.len() - i.files.len();
+                let last = FileEntry { length: bytes, ..i.files[i.files.len() - 1].clone() };
+                op.deltas.truncate(from);
+                op.deltas.push(last);
+            }
+        }
+        let bytes: u64 = op.deltas.iter().map(|d| d.length).sum();
+        assert!((op.deltas.len() as u64) < bytes / 900, "{} files", op.deltas.len());
     }
 }

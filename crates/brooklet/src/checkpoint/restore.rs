@@ -175,6 +175,11 @@ impl OpenCheckpoint {
         self.manifest().map(|m| m.time)
     }
 
+    /// The stream's zero time as it is stored.
+    pub(crate) fn zero(&self) -> Option<Time> {
+        self.manifest().map(|m| m.zero)
+    }
+
     /// An operator's entry in it.
     pub(crate) fn operator(&self, identity: &str) -> Option<&OperatorEntry> {
         self.manifest()?.operators.iter().find(|o| o.meta.identity == identity)
@@ -204,7 +209,7 @@ impl OpenCheckpoint {
     /// Begins to write checkpoints of these operators.
     ///
     /// `dropped` are operators of the stored checkpoint whose state the user permits to be lost. `zero` is
-    /// the stream's zero time; the stored one, if there is any.
+    /// the stream's zero time; a stored one counts more.
     ///
     /// # Errors
     /// [`CheckpointError::Refused`] for two operators of one identity, and for stored operators that are
@@ -218,7 +223,7 @@ impl OpenCheckpoint {
         clock: Arc<dyn Clock>,
         app: &str,
     ) -> Result<StateCheckpoints, CheckpointError> {
-        let durable = self.time();
+        let (durable, zero) = (self.time(), self.zero().unwrap_or(zero));
         let (worker, must_replace) = self.worker(operators, dropped, zero, policy.clone())?;
         StateCheckpoints::spawn(worker, must_replace, durable, zero, policy, clock, app)
     }

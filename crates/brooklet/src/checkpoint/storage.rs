@@ -83,6 +83,9 @@ impl LocalStorage {
             let dir = dir.clone();
             move |e| CheckpointError::io(&dir, doing, e)
         };
+        // Those that have to be made, from the inside out.
+        let new: Vec<PathBuf> =
+            dir.ancestors().take_while(|d| !d.exists()).map(Path::to_owned).collect();
         fs::create_dir_all(&dir).map_err(failed("making the directory"))?;
         let path = dir.join(LOCK);
         let mut lock = File::options()
@@ -108,9 +111,11 @@ impl LocalStorage {
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
             .map_err(|e| CheckpointError::io(&path, "writing", e))?;
         sync_dir(&dir).map_err(failed("syncing the directory"))?;
-        // The directory's own name; a file system's root has none.
-        if let Some(parent) = dir.canonicalize().ok().and_then(|d| Some(d.parent()?.to_owned())) {
-            sync_dir(&parent).map_err(|e| CheckpointError::io(&parent, "syncing", e))?;
+        // The names of the new directories are in their parents.
+        for parent in new.iter().filter_map(|d| d.parent()) {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            sync_dir(parent)
+                .map_err(|e| CheckpointError::io(parent, "syncing the directory", e))?;
         }
         Ok(LocalStorage { dir, _lock: lock })
     }

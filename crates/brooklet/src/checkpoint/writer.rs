@@ -191,15 +191,18 @@ impl StateCheckpoints {
         if s.newest.is_some_and(|newest| t <= newest) {
             return Err(CheckpointError::Bug(format!("batch {t} ended twice")));
         }
-        match s.open.take() {
-            Some((open, _)) if open != t => {
-                return Err(CheckpointError::Bug(format!("batch {t} ended, but {open} is open")));
-            }
-            Some((_, changes)) => self.collect(&mut s, changes),
-            None => {}
+        if let Some((open, _)) = &s.open
+            && *open != t
+        {
+            return Err(CheckpointError::Bug(format!("batch {t} ended, but {open} is open")));
         }
-        if let Some((identity, _)) = self.operators.iter().find(|(_, i)| s.must_replace[**i]) {
+        let whole = |i: usize| s.open.as_ref().is_some_and(|(_, all)| is_whole(&all[i]));
+        let moved = self.operators.iter().find(|(_, i)| s.must_replace[**i] && !whole(**i));
+        if let Some((identity, _)) = moved {
             return Err(must_replace(identity));
+        }
+        if let Some((_, changes)) = s.open.take() {
+            self.collect(&mut s, changes);
         }
         s.newest = Some(t);
         s.batches += 1;
@@ -279,6 +282,10 @@ impl StateCheckpoints {
         let s = self.shared.state.get();
         CheckpointStats { pending_bytes: s.pending(), ..s.stats }
     }
+}
+
+fn is_whole(changes: &Option<Collected>) -> bool {
+    changes.as_ref().is_some_and(|c| c.whole)
 }
 
 fn must_replace(operator: &str) -> CheckpointError {

@@ -68,6 +68,16 @@ fn state_comes_back_and_only_our_files_go() {
 }
 
 #[test]
+fn a_directory_is_made_with_those_above_it() {
+    let dir = Dir::new("nested");
+    let inner = dir.0.join("a/b");
+    let mut w = worker(OpenCheckpoint::local(&inner, StartFrom::Newest).unwrap(), &["op"], tiny());
+    w.checkpoint(t(1), &[part(&[(0, vec![1], Some(vec![1]))])]).unwrap();
+    drop(w);
+    assert_eq!(OpenCheckpoint::local(&inner, StartFrom::Newest).unwrap().time(), Some(t(1)));
+}
+
+#[test]
 fn what_the_system_refuses_is_named() {
     let dir = Dir::new("refused");
     fs::write(&dir.0, "a file").unwrap();
