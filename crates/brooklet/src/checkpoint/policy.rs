@@ -232,6 +232,7 @@ mod tests {
             }
         }
         let bytes: u64 = op.deltas.iter().map(|d| d.length).sum();
-        assert!((op.deltas.len() as u64) < bytes / 900, "{} files", op.deltas.len());
+        // Each at least half as large, on average.
+        assert!((op.deltas.len() as u64) < bytes / 500, "{} files", op.deltas.len());
     }
 }

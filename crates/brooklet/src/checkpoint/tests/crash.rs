@@ -95,7 +95,7 @@ fn ops_of(script: &Script) -> u64 {
 #[test]
 fn a_crash_at_any_step_loses_nothing_that_was_durable() {
     let mut steps = 0;
-    for seed in 0..12 {
+    for seed in 0..6 {
         let random = &mut Random::of(seed, 0);
         let script = Script::new(random);
         for at in 0..=ops_of(&script) {
@@ -119,12 +119,12 @@ fn a_crash_at_any_step_loses_nothing_that_was_durable() {
             }
         }
     }
-    assert!(steps > 5_000, "{steps}");
+    assert!(steps > 2_500, "{steps}");
 }
 
 #[test]
 fn a_failed_step_poisons_and_a_new_start_goes_on() {
-    for seed in 20..24 {
+    for seed in 20..22 {
         let script = Script::new(&mut Random::of(seed, 0));
         for at in 0..ops_of(&script) {
             let storage = MemoryStorage::default().with_fault(Some(Fault::Fail(at)));
