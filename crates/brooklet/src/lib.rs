@@ -7,6 +7,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod block;
+#[allow(dead_code, unused_imports)] // until the context writes checkpoints
+mod checkpoint;
 mod conf;
 mod context;
 mod data;
@@ -29,6 +31,7 @@ pub mod text;
 pub mod time;
 
 pub use block::StorageLevel;
+pub use checkpoint::CheckpointError;
 pub use conf::{
     Conf, ConfEntry, ConfKey, ConfKind, ConfOrigin, FailurePolicy, QueuePolicy, RefusedKeys,
     defaults,
