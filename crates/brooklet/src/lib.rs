@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod block;
+mod checkpoint;
 mod conf;
 mod context;
 mod data;
