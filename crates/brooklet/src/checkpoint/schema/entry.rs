@@ -89,8 +89,32 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EntryError>
 fn located<T: DeserializeOwned>(bytes: &[u8], first: rmp_serde::decode::Error) -> EntryError {
     let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
     match serde_path_to_error::deserialize::<_, T>(&mut reader) {
-        Ok(_) => decode_error::<T>("", first.to_string()),
-        Err(e) => decode_error::<T>(&e.path().to_string(), e.inner().to_string()),
+        Ok(_) => decode_error::<T>("", problem(&first)),
+        Err(e) => decode_error::<T>(&e.path().to_string(), problem(e.inner())),
+    }
+}
+
+/// An error of the reader in words that don't take knowing the format.
+#[cold]
+fn problem(e: &rmp_serde::decode::Error) -> String {
+    use rmp_serde::decode::Error;
+    match e {
+        Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_) => {
+            "the bytes end too early".to_string()
+        }
+        Error::TypeMismatch(marker) => {
+            let marker = format!("{marker:?}");
+            let found = [
+                ("Str", "text"),
+                ("Array", "a sequence"),
+                ("Map", "a struct or map"),
+                ("Bin", "bytes"),
+                ("Null", "nothing"),
+            ];
+            let found = found.iter().find(|(m, _)| marker.contains(m)).map_or("a number", |f| f.1);
+            format!("{found} is stored there, which the type doesn't read")
+        }
+        e => e.to_string(),
     }
 }
 

@@ -101,8 +101,14 @@ impl<T: DeserializeOwned> Tracer<T> {
             self.search.begin(goal);
             let mut ty = Ty::Unknown;
             let probe = Probe::new(&mut self.search, &mut ty);
-            let made = catch_unwind(AssertUnwindSafe(|| T::deserialize(probe)))
-                .map_err(|panic| (self.search.path(), Reason::Panics(panic_text(&*panic))))?;
+            let made = match catch_unwind(AssertUnwindSafe(|| T::deserialize(probe))) {
+                Ok(made) => made,
+                // Not to be had without a field, or with zeros: an answer like any other refusal.
+                Err(panic) if goal.may_be_refused() => Err(Stop::Other(panic_text(&*panic))),
+                Err(panic) => {
+                    return Err((self.search.path(), Reason::Panics(panic_text(&*panic))));
+                }
+            };
             match made {
                 Ok(value) => {
                     search::merge(&mut self.root, ty)

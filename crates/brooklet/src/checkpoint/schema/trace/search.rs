@@ -29,6 +29,11 @@ impl Goal {
     pub fn refusal_is_answer(self) -> bool {
         matches!(self, Goal::Without(..) | Goal::Unknown(_))
     }
+
+    /// Whether the type needn't have such a value.
+    pub fn may_be_refused(self) -> bool {
+        self.refusal_is_answer() || matches!(self, Goal::Low(_))
+    }
 }
 
 /// Something with named fields: a struct, or a struct variant.
