@@ -119,7 +119,13 @@ impl Compare<'_> {
             (Kind::Enum(x), Kind::Enum(y)) => self.variants(path, x, y),
             _ => {
                 let (from, to) = self.texts(&Ty::Def(a), &Ty::Def(b));
-                self.refuse(path, Why::Retyped(format!("{from} ({})", word(stored, a)), format!("{to} ({})", word(new, b))));
+                self.refuse(
+                    path,
+                    Why::Retyped(
+                        format!("{from} ({})", word(stored, a)),
+                        format!("{to} ({})", word(new, b)),
+                    ),
+                );
             }
         }
     }
@@ -146,10 +152,15 @@ impl Compare<'_> {
             if to.name != field.name {
                 self.change(&path, What::Renamed(to.name.clone()));
             }
-            if field.written == Written::Sometimes && !to.default {
-                self.refuse(&path, Why::AbsentNeedsDefault);
+            let option = |ty: &Ty| matches!(ty, Ty::Option(_));
+            match field.written == Written::Sometimes {
+                true if !to.default => self.refuse(&path, Why::AbsentNeedsDefault),
+                true if option(&to.ty) && !option(&field.ty) => {
+                    let (from, to) = self.texts(&field.ty, &to.ty);
+                    self.refuse(&path, Why::AbsentWrapped(from, to));
+                }
+                _ => self.ty(&path, &field.ty, &to.ty),
             }
-            self.ty(&path, &field.ty, &to.ty);
         }
         if !places.is_sorted_by_key(|(place, _)| *place) {
             self.change(path, What::Reordered);

@@ -54,9 +54,9 @@ pub(crate) fn encode_into<T: Serialize + ?Sized>(
     // A level takes a byte at least, so short entries can't be too deep.
     let problem = match written {
         Err(problem) => Some(problem),
-        Ok(()) if out.len() - start > MAX_DEPTH && depth(&out[start..]) > MAX_DEPTH => Some(format!(
-            "it is nested deeper than {MAX_DEPTH} levels; keep long chains in a `Vec`"
-        )),
+        Ok(()) if out.len() - start > MAX_DEPTH && depth(&out[start..]) > MAX_DEPTH => Some(
+            format!("it is nested deeper than {MAX_DEPTH} levels; keep long chains in a `Vec`"),
+        ),
         Ok(()) => None,
     };
     match problem {

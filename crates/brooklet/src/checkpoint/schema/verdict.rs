@@ -66,6 +66,8 @@ pub(crate) enum Why {
     FieldNeedsDefault,
     /// Left out of some stored entries, and the new type has no default for it.
     AbsentNeedsDefault,
+    /// Left out of some stored entries, where it stands for a default that the new type would read as `None`.
+    AbsentWrapped(String, String),
     /// Two stored things would be read as this one.
     Merged(String),
     VariantRemoved,
@@ -150,12 +152,18 @@ impl fmt::Display for Refusal {
                 "{path}: absent in some stored entries (`skip_serializing_if`), so the new type needs \
                  `#[serde(default)]` for it"
             ),
+            Why::AbsentWrapped(from, to) => write!(
+                f,
+                "{path}: absent in some stored entries (`skip_serializing_if`), which stands for a default \
+                 {from}; as {to} it would be read as `None`"
+            ),
             Why::Merged(first) => write!(f, "{path}: would be read as the same as `{first}`"),
             Why::VariantRemoved => write!(f, "{path}: variant removed"),
             Why::VariantForm => write!(f, "{path}: the variant holds its data in another form"),
             Why::Version(from, to) => {
-                let show =
-                    |v: &Option<u32>| v.map_or("a traced schema".into(), |v| format!("version {v}"));
+                let show = |v: &Option<u32>| {
+                    v.map_or("a traced schema".into(), |v| format!("version {v}"))
+                };
                 write!(
                     f,
                     "{path}: {} → {}: what changed can't be seen from outside; give a migration \

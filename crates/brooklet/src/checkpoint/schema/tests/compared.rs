@@ -76,17 +76,30 @@ fn a_field_that_may_be_absent_needs_a_default_for_ever() {
          needs `#[serde(default)]` for it"
     );
     let mut bytes = vec![];
-    let zero = maybe_absent::Session {
-        user: "u".into(),
-        n: 1,
-        last: 0,
-        kind: maybe_absent::Kind::A,
-    };
+    let zero =
+        maybe_absent::Session { user: "u".into(), n: 1, last: 0, kind: maybe_absent::Kind::A };
     encode_into(&zero, &mut bytes).unwrap();
     assert!(decode::<first::Session>(&bytes).is_err());
     assert_eq!(decode::<maybe_absent::Session>(&bytes).unwrap(), zero);
-    // An `Option` is a default of its own.
-    assert!(matches!(verdict::<maybe_absent::Session, wrapped::Session>(), Verdict::Migrated(_)));
+    // An `Option` has a default, but another one.
+    let wrapped = text::<maybe_absent::Session, wrapped::Session>();
+    assert!(wrapped.contains("Session.last: absent in some stored entries"), "{wrapped}");
+    assert!(
+        wrapped.contains("a default u64; as Option<u64> it would be read as `None`"),
+        "{wrapped}"
+    );
+    #[derive(Serialize, Deserialize)]
+    struct Wider {
+        #[serde(default)]
+        a: Option<u16>,
+        c: u8,
+        implied: Option<u64>,
+        #[serde(default)]
+        v: Vec<u32>,
+        #[serde(default)]
+        seven: u16,
+    }
+    assert!(matches!(verdict::<SkipIf, Wider>(), Verdict::Migrated(_)));
 }
 
 #[test]
@@ -227,14 +240,22 @@ fn borders_of_the_old_type_are_read_into_the_new_one() {
     read(&[KeyEnum::X, KeyEnum::Y], |v| Some(*v));
 }
 
+/// Schemas by the names of their types, so that each is traced once.
+type Schemas = HashMap<&'static str, Schema>;
+
+fn schema_of<T: Serialize + DeserializeOwned>(schemas: &mut Schemas) -> Schema {
+    let name = std::any::type_name::<T>();
+    schemas.entry(name).or_insert_with(|| Schema::of::<T>().unwrap()).clone()
+}
+
 /// Reads random values of one version as another: what isn't refused must lose nothing, and of what is
 /// refused there must be values that would have been lost.
-fn holds<A, B>(counts: &mut (usize, usize), name: &str)
+fn holds<A, B>(schemas: &mut Schemas, counts: &mut (usize, usize), name: &str)
 where
     A: Serialize + DeserializeOwned + Means,
     B: Serialize + DeserializeOwned + Means,
 {
-    let verdict = verdict::<A, B>();
+    let verdict = compare(&schema_of::<A>(schemas), &schema_of::<B>(schemas));
     let (mut same, mut lost) = (0, 0);
     for value in (0..60).filter_map(random::<A>) {
         let mut bytes = vec![];
@@ -262,10 +283,11 @@ where
 }
 
 macro_rules! all_pairs {
-    ($counts:ident; $($a:ident)*) => { all_pairs!(@ $counts; [$($a)*] [$($a)*]) };
-    (@ $counts:ident; [$($a:ident)*] $all:tt) => { $(all_pairs!(# $counts; $a $all);)* };
-    (# $counts:ident; $a:ident [$($b:ident)*]) => { $(
+    ($schemas:ident $counts:ident; $($a:ident)*) => { all_pairs!(@ $schemas $counts; [$($a)*] [$($a)*]) };
+    (@ $schemas:ident $counts:ident; [$($a:ident)*] $all:tt) => { $(all_pairs!(# $schemas $counts; $a $all);)* };
+    (# $schemas:ident $counts:ident; $a:ident [$($b:ident)*]) => { $(
         holds::<$a::Session, $b::Session>(
+            &mut $schemas,
             &mut $counts,
             concat!(stringify!($a), " read as ", stringify!($b)),
         );
@@ -275,7 +297,8 @@ macro_rules! all_pairs {
 #[test]
 fn verdicts_hold_between_all_versions() {
     let mut counts = (0, 0);
-    all_pairs! { counts;
+    let mut schemas = Schemas::new();
+    all_pairs! { schemas counts;
         first added added_without_default added_option reordered renamed renamed_silently widened
         widened_unsigned narrowed signed variant_added variant_moved variant_renamed variant_gone
         variant_form wrapped boxed to_text to_float removed maybe_absent keyed keyed_wider

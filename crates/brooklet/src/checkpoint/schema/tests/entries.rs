@@ -49,7 +49,10 @@ fn values_of_every_kind_come_back() {
     comes_back((EnumAlias::New(4), EnumAlias::S { is: 1, o: None }));
     comes_back(OptionOfUnitStruct { u: Some(UnitStruct) });
     comes_back(OptionOfUnitStruct { u: None });
-    comes_back(Text { s: "a text that is longer than inline".into(), t: crate::Time::from_millis(5) });
+    comes_back(Text {
+        s: "a text that is longer than inline".into(),
+        t: crate::Time::from_millis(5),
+    });
     // Without a schema, but not without bytes.
     comes_back(Flat { z: 1, i: inner() });
     comes_back((Untagged::B("q".into()), Internal::A { x: 3 }, Internal::B, Adjacent::A(3)));

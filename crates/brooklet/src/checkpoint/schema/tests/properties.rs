@@ -49,8 +49,8 @@ macro_rules! every_traced_type {
             u64, i128, f64, char, String, (u8, String), Option<i64>, Vec<Option<u128>>,
             HashMap<(u8, String), Vec<f64>>, Primitives, Nested, New, Tup, UnitStruct, Wraps, En, Op,
             HasEnum, Expr, Tree, List, MutA, Detour, EnumKeys, Collections, Std, Validated, DatesAndIds,
-            Defaults, AllDefault, SkipIf, Alias, EnumAlias, Renamed, Closed, Even, TwoGenerics, Phantom,
-            EnumInOption, SameName, AdjacentSame, OptionOfUnitStruct, Text,
+            Defaults, AllDefault, Skip, SkipIf, Alias, AliasOrders, EnumAlias, Renamed, Closed, Even, TwoGenerics, Phantom,
+            EnumInOption, SameName, OptionOfUnitStruct, Text,
             versions::first::Session, versions::keyed_wider::Session)
     };
 }

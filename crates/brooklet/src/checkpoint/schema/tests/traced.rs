@@ -46,10 +46,7 @@ fn structs_inside_structs_and_collections() {
          arr: (u16, u16, u16) }\n\
          struct Inner { a: u8, b: Option<String> = default }"
     );
-    assert_eq!(
-        text::<Wraps>(),
-        "Wraps\nstruct Wraps { n: u64, t: (u8, String), u: unit struct }"
-    );
+    assert_eq!(text::<Wraps>(), "Wraps\nstruct Wraps { n: u64, t: (u8, String), u: unit struct }");
     assert_eq!(
         text::<Collections>(),
         "Collections\nstruct Collections { a: [u8], b: {u8: String}, c: [u8], d: [[u8]], e: [(u8, u8)] }"
@@ -58,10 +55,7 @@ fn structs_inside_structs_and_collections() {
         text::<EnumKeys>(),
         "EnumKeys\nstruct EnumKeys { m: {KeyEnum: u8} }\nenum KeyEnum { X, Y }"
     );
-    assert_eq!(
-        text::<Phantom>(),
-        "Phantom\nstruct Phantom { a: unit struct, s: String }"
-    );
+    assert_eq!(text::<Phantom>(), "Phantom\nstruct Phantom { a: unit struct, s: String }");
 }
 
 #[test]
@@ -140,9 +134,10 @@ fn defaults_aliases_and_what_is_left_out() {
         "NotWritten\nstruct NotWritten { a: u8, b: u8 = default (not written) }"
     );
     assert_eq!(text::<NotRead>(), "NotRead\nstruct NotRead { a: u8 }");
+    assert_eq!(text::<Alias>(), "Alias\nstruct Alias { a: u8, newer|aged|old: u64, z: u8 }");
     assert_eq!(
-        text::<Alias>(),
-        "Alias\nstruct Alias { a: u8, newer|aged|old: u64, z: u8 }"
+        text::<AliasOrders>(),
+        "AliasOrders\nstruct AliasOrders { c|a|b: u8, e|d|f: u8, h|g: u8 = default }"
     );
     assert_eq!(
         text::<EnumAlias>(),
@@ -150,10 +145,7 @@ fn defaults_aliases_and_what_is_left_out() {
          S { is|was: u8 = default, o?: Option<u8> = default } }"
     );
     assert_eq!(text::<Renamed>(), "Renamed\nstruct Renamed { firstName: String }");
-    assert_eq!(
-        text::<Closed>(),
-        "Closed\nstruct Closed { a: u8, b: u8 = default } closed"
-    );
+    assert_eq!(text::<Closed>(), "Closed\nstruct Closed { a: u8, b: u8 = default } closed");
 }
 
 #[test]
@@ -189,9 +181,15 @@ fn types_without_a_schema_say_why() {
     assert_eq!((&dynamic.reason, dynamic.path.as_str()), (&Reason::Dynamic, "Dynamic.v"));
     assert_eq!(opaque::<Decimal>().reason, Reason::Dynamic);
     let rule = opaque::<OwnRule>();
-    assert!(matches!(&rule.reason, Reason::Refuses(t) if t.contains("must start with w-")), "{rule}");
+    assert!(
+        matches!(&rule.reason, Reason::Refuses(t) if t.contains("must start with w-")),
+        "{rule}"
+    );
     let panics = opaque::<Panics>();
-    assert!(matches!(&panics.reason, Reason::Panics(t) if t.contains("no such number")), "{panics}");
+    assert!(
+        matches!(&panics.reason, Reason::Panics(t) if t.contains("no such number")),
+        "{panics}"
+    );
     let unlike = opaque::<HasUnlike>();
     assert_eq!(unlike.path, "HasUnlike.u[]");
     assert!(matches!(&unlike.reason, Reason::Differs(t) if t == "writes u8, reads String"));

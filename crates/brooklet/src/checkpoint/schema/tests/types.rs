@@ -78,6 +78,11 @@ ty! { pub struct NotWritten { pub a: u8, #[serde(skip_serializing, default)] pub
 ty! { pub struct NotRead { pub a: u8, #[serde(skip_deserializing)] pub b: u8 } }
 ty! { pub struct TwoNames { #[serde(rename(serialize = "w", deserialize = "r"), default)] pub a: u8 } }
 ty! { pub struct Alias { pub a: u8, #[serde(alias = "old", alias = "aged")] pub newer: u64, pub z: u8 } }
+// Aliases that stand before their field, and on both sides of it, in the order of names.
+ty! { pub struct AliasOrders {
+    #[serde(alias = "a", alias = "b")] pub c: u8, #[serde(alias = "d", alias = "f")] pub e: u8,
+    #[serde(alias = "g", default)] pub h: u8,
+} }
 ty! { pub enum EnumAlias {
     A, #[serde(alias = "Ancient", alias = "Old")] New(u8),
     S { #[serde(alias = "was", default)] is: u8, #[serde(skip_serializing_if = "Option::is_none")] o: Option<u8> },

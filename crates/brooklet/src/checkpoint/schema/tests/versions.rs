@@ -87,53 +87,53 @@ macro_rules! version {
 
 // Every version has user and kind; what is told in the names of the modules differs from the first.
 version! { first { user as "user": String, n as "n": u32, last as "last": u64, kind as "kind": Kind, }
-    { A as "A", B(u16) as "B", } }
+{ A as "A", B(u16) as "B", } }
 version! { added { user as "user": String, n as "n": u32, last as "last": u64, kind as "kind": Kind, #[serde(default)] hits as "hits": u64, }
-    { A as "A", B(u16) as "B", } }
+{ A as "A", B(u16) as "B", } }
 version! { added_without_default { user as "user": String, n as "n": u32, last as "last": u64, kind as "kind": Kind, hits as "hits": u64, }
-    { A as "A", B(u16) as "B", } }
+{ A as "A", B(u16) as "B", } }
 version! { added_option { user as "user": String, x as "x": Option<i16>, n as "n": u32, last as "last": u64, kind as "kind": Kind, }
-    { A as "A", B(u16) as "B", } }
+{ A as "A", B(u16) as "B", } }
 version! { reordered { kind as "kind": Kind, last as "last": u64, n as "n": u32, user as "user": String, }
-    { A as "A", B(u16) as "B", } }
+{ A as "A", B(u16) as "B", } }
 version! { renamed { user as "user": String, n as "n": u32, #[serde(alias = "last")] latest as "last": u64, kind as "kind": Kind, }
-    { A as "A", B(u16) as "B", } }
+{ A as "A", B(u16) as "B", } }
 version! { renamed_silently { user as "user": String, n as "n": u32, #[serde(default)] latest as "last": u64, kind as "kind": Kind, }
-    { A as "A", B(u16) as "B", } }
+{ A as "A", B(u16) as "B", } }
 version! { widened { user as "user": String, n as "n": u64, last as "last": i128, kind as "kind": Kind, }
-    { A as "A", B(i32) as "B", } }
+{ A as "A", B(i32) as "B", } }
 version! { widened_unsigned { user as "user": String, n as "n": i64, last as "last": u128, kind as "kind": Kind, }
-    { A as "A", B(u64) as "B", } }
+{ A as "A", B(u64) as "B", } }
 version! { narrowed { user as "user": String, n as "n": u16, last as "last": u64, kind as "kind": Kind, }
-    { A as "A", B(u16) as "B", } }
+{ A as "A", B(u16) as "B", } }
 version! { signed { user as "user": String, n as "n": u32, last as "last": i64, kind as "kind": Kind, }
-    { A as "A", B(i16) as "B", } }
+{ A as "A", B(i16) as "B", } }
 version! { variant_added { user as "user": String, n as "n": u32, last as "last": u64, kind as "kind": Kind, }
-    { A as "A", B(u16) as "B", C(String) as "C", } }
+{ A as "A", B(u16) as "B", C(String) as "C", } }
 version! { variant_moved { user as "user": String, n as "n": u32, last as "last": u64, kind as "kind": Kind, }
-    { New as "New", B(u16) as "B", A as "A", } }
+{ New as "New", B(u16) as "B", A as "A", } }
 version! { variant_renamed { user as "user": String, n as "n": u32, last as "last": u64, kind as "kind": Kind, }
-    { A as "A", #[serde(alias = "B")] Bee(u16) as "B", } }
+{ A as "A", #[serde(alias = "B")] Bee(u16) as "B", } }
 version! { variant_gone { user as "user": String, n as "n": u32, last as "last": u64, kind as "kind": Kind, }
-    { A as "A", } }
+{ A as "A", } }
 version! { variant_form { user as "user": String, n as "n": u32, last as "last": u64, kind as "kind": Kind, }
-    { A as "A", B as "B", } }
+{ A as "A", B as "B", } }
 version! { wrapped { user as "user": String, n as "n": u32, last as "last": Option<u64>, kind as "kind": Option<Kind>, }
-    { A as "A", B(Option<u16>) as "B", } }
+{ A as "A", B(Option<u16>) as "B", } }
 version! { boxed { user as "user": Arc<str>, n as "n": std::num::Wrapping<u32>, last as "last": u64, kind as "kind": Kind, }
-    { A as "A", B(u16) as "B", } }
+{ A as "A", B(u16) as "B", } }
 version! { to_text { user as "user": String, n as "n": u32, last as "last": String, kind as "kind": Kind, }
-    { A as "A", B(u16) as "B", } }
+{ A as "A", B(u16) as "B", } }
 version! { to_float { user as "user": String, n as "n": u32, last as "last": f64, kind as "kind": Kind, }
-    { A as "A", B(u16) as "B", } }
+{ A as "A", B(u16) as "B", } }
 version! { removed { user as "user": String, n as "n": u32, kind as "kind": Kind, }
-    { A as "A", B(u16) as "B", } }
+{ A as "A", B(u16) as "B", } }
 version! { maybe_absent { user as "user": String, n as "n": u32, #[serde(default, skip_serializing_if = "is_zero")] last as "last": u64, kind as "kind": Kind, }
-    { A as "A", B(u16) as "B", } }
+{ A as "A", B(u16) as "B", } }
 version! { keyed { user as "user": String, n as "n": u32, last as "last": u64, kind as "kind": Kind, #[serde(default)] by as "by": HashMap<Kind, Vec<u8>>, }
-    { A as "A", B(u16) as "B", } }
+{ A as "A", B(u16) as "B", } }
 version! { keyed_wider { user as "user": String, n as "n": u32, last as "last": u64, kind as "kind": Kind, #[serde(default)] by as "by": HashMap<Kind, Vec<u16>>, }
-    { B(u32) as "B", A as "A", } }
+{ B(u32) as "B", A as "A", } }
 
 pub fn is_zero(n: &u64) -> bool {
     *n == 0

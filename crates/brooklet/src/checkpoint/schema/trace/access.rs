@@ -8,7 +8,8 @@ use super::super::ty::Ty;
 use super::error::Stop;
 use super::fields::read_fields;
 use super::probe::Probe;
-use super::search::{FieldsSeen, FormSeen, Search, Spot, Step};
+use super::search::{Search, Spot, Step};
+use super::seen::{FieldsSeen, FormSeen};
 
 /// A number that two values of an enum share when they are of one variant.
 pub(super) fn discriminant<T>(value: &T) -> u64 {
@@ -76,7 +77,10 @@ pub(super) struct OneEntry<'a> {
 impl<'de> de::MapAccess<'de> for OneEntry<'_> {
     type Error = Stop;
 
-    fn next_key_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Stop> {
+    fn next_key_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Stop> {
         // A struct with flattened parts reads a map whose keys are field names.
         let flat = std::any::type_name::<T::Value>().contains("__Field");
         if flat {

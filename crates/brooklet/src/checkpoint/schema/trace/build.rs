@@ -2,8 +2,9 @@
 
 use super::super::opaque::Reason;
 use super::super::ty::{Def, Field, Fields, Form, Kind, Schema, Ty, Variant, Written};
-use super::search::{DefSeen, FieldsSeen, FormSeen, KindSeen, Search, VariantSeen};
 use super::Found;
+use super::search::Search;
+use super::seen::{DefSeen, FieldsSeen, FormSeen, KindSeen, VariantSeen};
 
 /// The schema, with a variant for each name of a variant, and numbers that tell which are one.
 pub(super) fn schema(search: &Search, root: Ty) -> Found<(Schema, Vec<Vec<u64>>)> {

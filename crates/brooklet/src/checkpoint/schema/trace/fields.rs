@@ -5,7 +5,8 @@ use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 use super::super::ty::Ty;
 use super::error::Stop;
 use super::probe::Probe;
-use super::search::{self, FieldSeen, FieldsSeen, Goal, Search, Spot, Step};
+use super::search::{Goal, Search, Spot, Step};
+use super::seen::{self, FieldSeen, FieldsSeen};
 
 /// A name that no field has.
 const UNKNOWN_NAME: &str = "\u{1}no field has this name";
@@ -16,15 +17,13 @@ impl FieldsSeen {
         FieldsSeen { groups: names.iter().copied().map(field).collect(), closed: false }
     }
 
-    /// The field at `at` is the one that has the name `of`, or else the one before it: names of one field
-    /// stand together.
+    /// The visitor says that the name at `at` is a second one of the field `of`. Names of one field stand
+    /// together, in any order.
     fn is_alias(&mut self, at: usize, of: &str) -> bool {
-        let Some(same) = self.groups[..at]
-            .iter()
-            .position(|g| g.names.contains(&of))
-            .or_else(|| self.groups[at].names.contains(&of).then(|| at.checked_sub(1)).flatten())
-        else {
-            return false;
+        let same = match self.groups.iter().position(|g| g.names.contains(&of)) {
+            Some(before) if before < at => before,
+            Some(_) if at > 0 => at - 1,
+            _ => return false,
         };
         let mut alias = self.groups.remove(at);
         let field = &mut self.groups[same];
@@ -84,7 +83,10 @@ struct Given<'a> {
 impl<'de> de::MapAccess<'de> for &mut Given<'_> {
     type Error = Stop;
 
-    fn next_key_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Stop> {
+    fn next_key_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Stop> {
         if self.skip == Some(self.next) {
             self.next += 1;
             self.search.hit = true;
@@ -112,9 +114,9 @@ impl<'de> de::MapAccess<'de> for &mut Given<'_> {
         self.search.push(Step::Field(self.names[at]));
         let mut ty = Ty::Unknown;
         let made = seed.deserialize(Probe::new(self.search, &mut ty))?;
-        let seen = self.search.fields(self.spot).and_then(|f| f.groups.get_mut(at));
-        if let Some(seen) = seen {
-            search::merge(&mut seen.ty, ty).map_err(Stop::Varies)?;
+        let known = self.search.fields(self.spot).and_then(|f| f.groups.get_mut(at));
+        if let Some(known) = known {
+            seen::merge(&mut known.ty, ty).map_err(Stop::Varies)?;
         }
         self.search.pop();
         Ok(made)

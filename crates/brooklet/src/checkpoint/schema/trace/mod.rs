@@ -1,8 +1,8 @@
 //! Finds the schema of a type by running its `Deserialize` again and again on invented values.
 //!
 //! Each pass makes one whole value. Passes have a [`Goal`]: visit a variant that none has visited, leave
-//! out a field (is there a default?), add an unknown one. `probe` is the deserializer, `search` what is
-//! known so far and the choices of a pass, `menu` the values offered, `build` makes the schema.
+//! out a field (is there a default?), add an unknown one. `probe` is the deserializer, `search` the
+//! choices of a pass, `seen` what is known so far, `menu` the values offered, `build` makes the schema.
 
 mod access;
 mod build;
@@ -11,6 +11,7 @@ mod fields;
 mod menu;
 mod probe;
 mod search;
+mod seen;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -111,7 +112,7 @@ impl<T: DeserializeOwned> Tracer<T> {
             };
             match made {
                 Ok(value) => {
-                    search::merge(&mut self.root, ty)
+                    seen::merge(&mut self.root, ty)
                         .map_err(|text| (self.search.path(), Reason::Varies(text)))?;
                     self.values.push(value);
                     return Ok(Ok(()));

@@ -7,7 +7,8 @@ use super::access::{Elements, OneEntry, OneVariant, discriminant};
 use super::error::Stop;
 use super::fields::read_fields;
 use super::menu;
-use super::search::{FieldsSeen, FormSeen, KindSeen, Search, Spot, Step, VariantSeen};
+use super::search::{Search, Spot, Step};
+use super::seen::{FieldsSeen, FormSeen, KindSeen, VariantSeen};
 
 /// One value to be made, whose type is noted in `out`.
 pub(super) struct Probe<'a> {
@@ -163,12 +164,8 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
     fn deserialize_map<V: Visitor<'de>>(self, v: V) -> Result<V::Value, Stop> {
         let (mut key, mut value) = (Ty::Unknown, Ty::Unknown);
         let left = !self.search.cut();
-        let made = v.visit_map(OneEntry {
-            search: self.search,
-            key: &mut key,
-            value: &mut value,
-            left,
-        });
+        let made =
+            v.visit_map(OneEntry { search: self.search, key: &mut key, value: &mut value, left });
         *self.out = Ty::Map(key.into(), value.into());
         made
     }

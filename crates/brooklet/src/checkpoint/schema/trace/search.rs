@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::super::ty::Ty;
 use super::error::Stop;
 use super::menu::Menu;
+use super::seen::{DefSeen, FieldsSeen, FormSeen, KindSeen, VariantSeen, merge_form};
 
 /// Definitions one inside the other; deeper is taken for a type without end.
 const MAX_DEPTH: usize = 100;
@@ -63,51 +63,6 @@ struct Frame {
     recursive: bool,
     /// Where in the path it began.
     path: usize,
-}
-
-/// Fields as known so far; names of one field are together.
-#[derive(Default)]
-pub(super) struct FieldsSeen {
-    pub groups: Vec<FieldSeen>,
-    pub closed: bool,
-}
-
-pub(super) struct FieldSeen {
-    pub names: Vec<&'static str>,
-    pub ty: Ty,
-    pub default: bool,
-}
-
-pub(super) struct VariantSeen {
-    pub name: &'static str,
-    pub tried: bool,
-    /// Discriminants of its identifier and of the value.
-    pub id: (u64, u64),
-    pub form: FormSeen,
-}
-
-pub(super) enum FormSeen {
-    Unknown,
-    Unit,
-    Newtype(Ty),
-    Tuple(Vec<Ty>),
-    Struct(FieldsSeen),
-}
-
-pub(super) enum KindSeen {
-    Struct(FieldsSeen),
-    Enum(Vec<VariantSeen>),
-}
-
-pub(super) struct DefSeen {
-    pub name: &'static str,
-    pub kind: KindSeen,
-    /// The variants that lead from the root to it.
-    route: HashMap<usize, usize>,
-    /// The variant completed first: choosing it everywhere ends.
-    good: Option<usize>,
-    /// Choices that led into a loop.
-    avoid: Vec<usize>,
 }
 
 /// What tells one definition from another: the visitor's type, the name, the names inside.
@@ -206,14 +161,18 @@ impl Search {
         let seen = &self.defs[def];
         let being_read = |v: usize| self.stack.iter().any(|f| (f.def, f.variant) == (def, Some(v)));
         seen.good
-            .or_else(|| {
-                (0..variants.len()).find(|v| !seen.avoid.contains(v) && !being_read(*v))
-            })
+            .or_else(|| (0..variants.len()).find(|v| !seen.avoid.contains(v) && !being_read(*v)))
             .ok_or(Stop::Endless)
     }
 
     /// A value of this variant was made.
-    pub fn completed(&mut self, def: usize, variant: usize, form: FormSeen, id: (u64, u64)) -> Result<(), Stop> {
+    pub fn completed(
+        &mut self,
+        def: usize,
+        variant: usize,
+        form: FormSeen,
+        id: (u64, u64),
+    ) -> Result<(), Stop> {
         let cut = self.cut();
         let recursive = self.on_stack(def);
         if self.goal == Some(Goal::Variant(def, variant)) && !recursive {
@@ -370,44 +329,9 @@ impl Search {
     }
 
     pub fn spot_path(&self, spot: Spot) -> String {
-        spot.variant
-            .map_or_else(|| self.defs[spot.def].name.to_string(), |v| self.variant_path(spot.def, v))
-    }
-}
-
-/// Adds what was seen to what is known.
-pub(super) fn merge(known: &mut Ty, seen: Ty) -> Result<(), String> {
-    match (known, seen) {
-        (_, Ty::Unknown) => Ok(()),
-        (known @ Ty::Unknown, seen) => {
-            *known = seen;
-            Ok(())
-        }
-        (Ty::Option(a), Ty::Option(b)) | (Ty::Seq(a), Ty::Seq(b)) => merge(a, *b),
-        (Ty::Map(k, v), Ty::Map(k2, v2)) => {
-            merge(k, *k2)?;
-            merge(v, *v2)
-        }
-        (Ty::Tuple(a), Ty::Tuple(b)) if a.len() == b.len() => {
-            a.iter_mut().zip(b).try_for_each(|(a, b)| merge(a, b))
-        }
-        (known, seen) if *known == seen => Ok(()),
-        (known, seen) => Err(format!("it was {known:?} and then {seen:?}")),
-    }
-}
-
-fn merge_form(known: &mut FormSeen, seen: FormSeen) -> Result<(), String> {
-    match (known, seen) {
-        (known @ FormSeen::Unknown, seen) => {
-            *known = seen;
-            Ok(())
-        }
-        // Fields are noted where they are read.
-        (FormSeen::Unit, FormSeen::Unit) | (_, FormSeen::Unknown) => Ok(()),
-        (FormSeen::Newtype(a), FormSeen::Newtype(b)) => merge(a, b),
-        (FormSeen::Tuple(a), FormSeen::Tuple(b)) if a.len() == b.len() => {
-            a.iter_mut().zip(b).try_for_each(|(a, b)| merge(a, b))
-        }
-        _ => Err("a variant changed its form".to_string()),
+        spot.variant.map_or_else(
+            || self.defs[spot.def].name.to_string(),
+            |v| self.variant_path(spot.def, v),
+        )
     }
 }
