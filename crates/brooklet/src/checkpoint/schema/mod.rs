@@ -42,8 +42,7 @@ pub(crate) use {
 
 impl Schema {
     /// The schema of `T`, found by running its `Deserialize` on invented values and its `Serialize` on
-    /// what came of them. Microseconds for a flat type, some milliseconds for a hundred nested fields: once
-    /// per operator at start.
+    /// what came of them. It makes some values for each field and variant: once per operator at start.
     ///
     /// # Errors
     /// [`Opaque`] when the form of `T` can't be found out, with the place and the reason;
