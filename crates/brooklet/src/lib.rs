@@ -7,7 +7,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod block;
-#[allow(dead_code, unused_imports)] // until the context writes checkpoints
 mod checkpoint;
 mod conf;
 mod context;

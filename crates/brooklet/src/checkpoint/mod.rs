@@ -2,7 +2,8 @@
 //!
 //! A checkpoint is a manifest, which names for each operator the files that make up its state: one base for
 //! each range of key groups, and the deltas that are newer than it. This knows operators by identity, key
-//! groups, batch times, and keys and values as bytes; it never looks at live tables.
+//! groups, batch times, and keys and values as bytes; it never looks at live tables. Data is stored, never code
+//! or configuration: `schema` decides whether a changed program's types still fit.
 
 mod delta;
 mod error;
@@ -12,6 +13,7 @@ mod merge;
 mod policy;
 mod protocol;
 mod restore;
+pub(crate) mod schema;
 mod state_file;
 mod storage;
 mod worker;

@@ -53,6 +53,8 @@ struct State {
     /// Changes of whole batches since the checkpoint that was written or begun last.
     collected: Vec<Collected>,
     collected_bytes: usize,
+    /// A checkpoint that the background thread is to write, with its bytes.
+    ready: Option<(Time, Vec<Collected>, usize)>,
     batches: u32,
     /// The newest whole batch.
     newest: Option<Time>,
@@ -60,7 +62,8 @@ struct State {
     begun: Option<Time>,
     /// By operator number: only the whole state may come next.
     must_replace: Vec<bool>,
-    due: bool,
+    /// The batch whose end is the next checkpoint.
+    planned: Option<Time>,
     /// Bytes of the checkpoint that is being written.
     writing_bytes: usize,
     stop: bool,
@@ -80,14 +83,15 @@ impl State {
     }
 
     fn pending(&self) -> usize {
-        self.collected_bytes + self.writing_bytes
+        self.collected_bytes + self.writing_bytes + self.ready.as_ref().map_or(0, |r| r.2)
     }
 
     fn fail(&mut self, e: CheckpointError) {
         self.failed = Some(Arc::new(e));
         self.open = None;
         self.collected.clear();
-        (self.collected_bytes, self.writing_bytes, self.due) = (0, 0, false);
+        self.ready = None;
+        (self.collected_bytes, self.writing_bytes, self.planned) = (0, 0, None);
     }
 }
 
@@ -117,6 +121,16 @@ impl StateCheckpoints {
         let operators = operators.into_iter().enumerate().map(|(i, o)| (o.0, i)).collect();
         let thread = Some(thread);
         Ok(StateCheckpoints { shared, thread, operators, policy, zero, clock })
+    }
+
+    /// Whether the end of batch `t`, which comes next, is to be a checkpoint: then operators that hand over all
+    /// of their state do so.
+    pub(crate) fn plan(&self, t: Time) -> bool {
+        let mut s = self.shared.state.get();
+        let since = t.since(s.begun.unwrap_or(self.zero));
+        let due = self.policy.due(s.batches + 1, since, s.collected_bytes);
+        s.planned = (due && s.ready.is_none() && s.failed.is_none()).then_some(t);
+        s.planned.is_some()
     }
 
     /// What the batch `t` has changed in an operator, from all its tasks. Handed over again for the same
@@ -206,21 +220,30 @@ impl StateCheckpoints {
         }
         s.newest = Some(t);
         s.batches += 1;
-        if self.policy.due(s.batches, t.since(s.begun.unwrap_or(self.zero)), s.collected_bytes) {
-            s.due = true;
-            self.shared.changed.notify_all();
+        if s.planned == Some(t) {
+            self.cut(&mut s, t);
         }
         s.stats.pending_bytes = s.pending();
         if s.pending() <= self.policy.max_pending_bytes {
             return Ok(());
         }
         let before = self.clock.now();
-        while s.failed.is_none() && s.pending() > self.policy.max_pending_bytes {
-            // By bytes it is due; so the background gets to it.
+        // What is only collected can't be waited for: by bytes, the next batch is planned.
+        let writes = |s: &State| s.ready.is_some() || s.writing_bytes > 0;
+        while s.failed.is_none() && writes(&s) && s.pending() > self.policy.max_pending_bytes {
             s = wait(&self.shared.changed, s, None);
         }
         s.stats.waited += self.clock.now().since(before);
         s.healthy()
+    }
+
+    /// What is collected becomes the checkpoint of batch `t`.
+    fn cut(&self, s: &mut MutexGuard<'_, State>, t: Time) {
+        let changes = std::mem::take(&mut s.collected);
+        let bytes = std::mem::take(&mut s.collected_bytes);
+        s.ready = Some((t, changes, bytes));
+        (s.batches, s.begun, s.planned) = (0, Some(t), None);
+        self.shared.changed.notify_all();
     }
 
     fn collect(&self, s: &mut MutexGuard<'_, State>, changes: Vec<Option<Collected>>) {
@@ -254,9 +277,8 @@ impl StateCheckpoints {
             return Err(CheckpointError::Bug(text));
         }
         while s.stats.durable != Some(t) {
-            if s.begun != Some(t) {
-                s.due = true;
-                self.shared.changed.notify_all();
+            if s.begun != Some(t) && s.ready.is_none() {
+                self.cut(&mut s, t);
             }
             s = wait(&self.shared.changed, s, None);
             s.healthy()?;
@@ -315,25 +337,19 @@ impl Shared {
         let mut may_merge = true;
         loop {
             let mut s = self.state.get();
-            while !s.stop && !s.due && !may_merge {
+            while !s.stop && s.ready.is_none() && !may_merge {
                 s = wait(&self.changed, s, None);
             }
             if s.stop {
                 return Ok(());
             }
-            if !s.due {
+            let Some((time, changes, bytes)) = s.ready.take() else {
                 drop(s);
                 may_merge = worker.merge()?;
                 self.state.get().stats.written = worker.stats();
                 continue;
-            }
-            let Some(time) = s.newest else {
-                s.due = false;
-                continue;
             };
-            let changes = std::mem::take(&mut s.collected);
-            s.writing_bytes = std::mem::take(&mut s.collected_bytes);
-            (s.batches, s.begun, s.due) = (0, Some(time), false);
+            s.writing_bytes = bytes;
             drop(s);
             worker.checkpoint(time, &changes)?;
             drop(changes);
