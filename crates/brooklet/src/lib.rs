@@ -35,7 +35,9 @@ pub use conf::{
     Conf, ConfEntry, ConfKey, ConfKind, ConfOrigin, FailurePolicy, QueuePolicy, RefusedKeys,
     defaults,
 };
-pub use context::{Context, ContextState, StreamingContext, StreamingContextBuilder};
+pub use context::{
+    CheckpointMetrics, CheckpointOptions, Context, ContextState, StreamingContext, StreamingContextBuilder,
+};
 pub use data::{Data, HashSeed, Key, Wire};
 pub use dstream::{
     DStream, DeadLetter, ErasedNode, GraphRef, IntoRdd, Node, Output, SaveOptions, StateSpec,

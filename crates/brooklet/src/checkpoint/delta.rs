@@ -171,6 +171,12 @@ impl Delta {
     }
 
     /// The changes as bytes, to be sent to the process that writes the checkpoint.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// The same, as they are.
+    #[cfg(test)]
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }

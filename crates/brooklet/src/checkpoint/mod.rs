@@ -16,6 +16,7 @@ mod restore;
 pub(crate) mod schema;
 mod state_file;
 mod storage;
+mod stream;
 mod worker;
 mod writer;
 
@@ -30,4 +31,5 @@ pub(crate) use manifest::OperatorMeta;
 pub(crate) use policy::CheckpointPolicy;
 pub(crate) use restore::{Entries, OpenCheckpoint, StartFrom};
 pub(crate) use storage::{LocalStorage, Storage};
+pub(crate) use stream::{StoredOperator, StreamCheckpoints, Wanted};
 pub(crate) use writer::{CheckpointStats, StateCheckpoints};

@@ -186,6 +186,14 @@ impl StateCheckpoints {
         Ok(())
     }
 
+    /// Whether an operator has handed over something for batch `t`.
+    pub(crate) fn has(&self, t: Time, operator: &str) -> bool {
+        let s = self.shared.state.get();
+        let at = self.operators.get(operator);
+        let open = s.open.as_ref().filter(|(open, _)| *open == t);
+        at.zip(open).is_some_and(|(at, (_, all))| all[*at].is_some())
+    }
+
     /// Forgets the changes of a batch that failed.
     pub(crate) fn abandon(&self, t: Time) {
         let mut s = self.shared.state.get();
@@ -264,17 +272,32 @@ impl StateCheckpoints {
         }
     }
 
-    /// Writes a checkpoint of batch `t`, the newest one that has ended, and waits until it is durable.
+    /// Writes a checkpoint of batch `t`, the newest one that has ended, and waits until it is durable. `whole` is
+    /// all of the state of operators that hand over nothing else.
     ///
     /// # Errors
     /// When a write fails or has failed.
-    pub(crate) fn flush(&self, t: Time) -> Result<(), CheckpointError> {
+    pub(crate) fn flush(
+        &self,
+        t: Time,
+        whole: Vec<(String, Vec<Delta>)>,
+    ) -> Result<(), CheckpointError> {
+        let mut last: Vec<Option<Collected>> = Vec::new();
+        last.resize_with(self.operators.len(), || None);
+        for (operator, deltas) in whole {
+            if let Some(&at) = self.operators.get(&operator) {
+                last[at] = Some(Collected { whole: true, deltas });
+            }
+        }
         let mut s = self.shared.state.get();
         s.healthy()?;
         if s.newest != Some(t) {
             let newest = s.newest.map_or("none".into(), |t| t.to_string());
             let text = format!("flush of batch {t}, but the newest that ended is {newest}");
             return Err(CheckpointError::Bug(text));
+        }
+        if s.begun != Some(t) {
+            self.collect(&mut s, last);
         }
         while s.stats.durable != Some(t) {
             if s.begun != Some(t) && s.ready.is_none() {

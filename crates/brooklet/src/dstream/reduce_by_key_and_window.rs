@@ -51,6 +51,7 @@ impl<K: Key, V: Wire, F: Fn(V, V) -> V + Send + Sync + 'static> Kind<K, V> for T
     type Sum = Stacks<V>;
     type Own = Rest<V>;
     type Out = (K, V);
+    const STORED: bool = false;
 
     fn slide(
         &self,
@@ -145,6 +146,7 @@ where
     type Sum = (V, u32);
     type Own = ();
     type Out = (K, V);
+    const STORED: bool = true;
 
     fn slide(
         &self,

@@ -403,6 +403,43 @@ impl<K, S> Group<K, S> {
         None
     }
 
+    /// Every key with its hash, value and the batch that touched it last.
+    pub(super) fn each<E>(
+        &self,
+        mut f: impl FnMut(u32, &K, &S, u64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for i in 0..self.keys.len() {
+            if let (Some(k), Some(v)) = (self.keys.get(i), self.vals.get(i)) {
+                f(self.meta[i].hash, k, v, self.meta[i].touched)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys that batch `t` has changed, in the order of changes, the last one of a key being what it is now:
+    /// hash, key, and value with time, or none when it is removed.
+    pub(super) fn changes<E>(
+        &self,
+        t: Time,
+        mut f: impl FnMut(u32, &K, Option<(&S, u64)>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(version) = self.versions.back().filter(|v| v.time == t) else { return Ok(()) };
+        for op in &version.ops {
+            let i = op.slot as usize;
+            let Meta { hash, touched, .. } = self.meta[i];
+            if let Some(k) = self.keys.get(i) {
+                f(hash, k, self.vals.get(i).map(|v| (v, touched)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A key that is restored; they must come in the order of `touched`.
+    pub(super) fn load(&mut self, hash: u32, key: K, val: S, touched: u64) {
+        self.insert(hash, key, val, Time::from_millis(touched));
+        self.versions.clear();
+    }
+
     /// Builds the table anew without its free slots, when most are free and nobody knows their numbers.
     pub(super) fn shrink(&mut self) {
         let small = self.keys.len() < 64 || self.free.len() * 4 < self.keys.len() * 3;

@@ -16,6 +16,7 @@ fn start(storage: Arc<dyn Storage>, policy: CheckpointPolicy) -> StateCheckpoint
 fn batch(c: &StateCheckpoints, ms: u64, value: u8) -> Result<(), CheckpointError> {
     c.batch(t(ms), "a", vec![delta(&[(1, vec![1], Some(vec![value]))]), Delta::default()])?;
     c.batch(t(ms), "b", vec![delta(&[(2, vec![value], Some(vec![value; 100]))])])?;
+    c.plan(t(ms));
     c.end_of_batch(t(ms))
 }
 
@@ -27,9 +28,9 @@ fn flushed_batches_come_back() {
         batch(&c, i * 100, i as u8).unwrap();
     }
     assert_eq!(c.durable(), None, "neither ten batches nor a second");
-    c.flush(t(900)).unwrap();
+    c.flush(t(900), vec![]).unwrap();
     assert_eq!(c.durable(), Some(t(900)));
-    c.flush(t(900)).unwrap();
+    c.flush(t(900), vec![]).unwrap();
     assert_eq!(c.stats().written.checkpoints, 1);
     assert_eq!(c.stats().pending_bytes, 0);
     // A batch that isn't flushed is run again by who restores.
@@ -41,7 +42,7 @@ fn flushed_batches_come_back() {
     assert_eq!(load(&o, "b").unwrap().len(), 9);
     let c = start(Arc::new(storage), CheckpointPolicy::default());
     assert_eq!(c.durable(), Some(t(900)));
-    c.flush(t(900)).unwrap();
+    c.flush(t(900), vec![]).unwrap();
     assert_eq!(c.stats().written.checkpoints, 0, "it is durable already");
 }
 
@@ -54,7 +55,7 @@ fn checkpoints_come_by_batches_and_time_or_by_bytes() {
         batch(&c, i, i as u8).unwrap();
     }
     // Due since batch 1000; flush only waits for it.
-    c.flush(t(1_000)).unwrap();
+    c.flush(t(1_000), vec![]).unwrap();
     assert_eq!(c.stats().written.checkpoints, 1);
     for i in 1..=9 {
         batch(&c, 1_000 + i * 500, i as u8).unwrap();
@@ -64,7 +65,7 @@ fn checkpoints_come_by_batches_and_time_or_by_bytes() {
     let policy = CheckpointPolicy { max_bytes: 1, ..policy };
     let c = start(Arc::new(storage.clone()), policy);
     batch(&c, 2_000, 1).unwrap();
-    c.flush(t(2_000)).unwrap();
+    c.flush(t(2_000), vec![]).unwrap();
     assert_eq!(c.stats().written.checkpoints, 1);
 }
 
@@ -79,11 +80,12 @@ fn a_batch_that_failed_leaves_nothing_and_the_last_call_of_a_batch_counts() {
     c.abandon(t(2));
     c.batch(t(3), "a", vec![delta(&[(1, vec![1], None)])]).unwrap();
     c.batch(t(3), "a", vec![delta(&[(1, vec![1], Some(vec![33]))])]).unwrap();
+    c.plan(t(3));
     c.end_of_batch(t(3)).unwrap();
     assert!(c.batch(t(3), "a", vec![]).is_err(), "it has ended");
     assert!(c.batch(t(4), "c", vec![]).is_err(), "not announced");
-    assert!(c.flush(t(2)).is_err());
-    c.flush(t(3)).unwrap();
+    assert!(c.flush(t(2), vec![]).is_err());
+    c.flush(t(3), vec![]).unwrap();
     drop(c);
     let o = open(&storage).unwrap();
     assert_eq!(load(&o, "a").unwrap()[&(1, vec![1])], [33]);
@@ -94,7 +96,7 @@ fn keys_in_other_groups_have_to_come_as_a_whole() {
     let storage = MemoryStorage::default();
     let c = start(Arc::new(storage.clone()), CheckpointPolicy::default());
     batch(&c, 1, 1).unwrap();
-    c.flush(t(1)).unwrap();
+    c.flush(t(1), vec![]).unwrap();
     drop(c);
     let moved = vec![OperatorMeta { seed: 8, ..meta("a") }, meta("b")];
     let c = open(&storage)
@@ -105,10 +107,12 @@ fn keys_in_other_groups_have_to_come_as_a_whole() {
     assert!(e.contains("`a`") && e.contains("all of it"), "{e}");
     assert!(c.end_of_batch(t(2)).is_err(), "nor may it be left out");
     c.replace(t(2), "a", vec![delta(&[(9, vec![1], Some(vec![2]))])]).unwrap();
+    c.plan(t(2));
     c.end_of_batch(t(2)).unwrap();
     c.batch(t(3), "a", vec![delta(&[(9, vec![2], Some(vec![2]))])]).unwrap();
+    c.plan(t(3));
     c.end_of_batch(t(3)).unwrap();
-    c.flush(t(3)).unwrap();
+    c.flush(t(3), vec![]).unwrap();
     drop(c);
     let o = open(&storage).unwrap();
     let groups: Vec<u8> = load(&o, "a").unwrap().keys().map(|k| k.0).collect();
@@ -122,7 +126,7 @@ fn a_failed_write_is_told_by_every_call_and_nothing_piles_up() {
     let storage = MemoryStorage::default().with_fault(Some(Fault::Fail(3)));
     let c = start(Arc::new(storage.clone()), CheckpointPolicy::default());
     batch(&c, 1, 1).unwrap();
-    let e = c.flush(t(1)).unwrap_err();
+    let e = c.flush(t(1), vec![]).unwrap_err();
     let CheckpointError::Poisoned { cause, durable: None } = &e else { panic!("{e}") };
     assert!(matches!(**cause, CheckpointError::Io { .. }));
     assert!(e.to_string().contains("state-") && e.to_string().contains("a fault"), "{e}");
@@ -192,7 +196,7 @@ fn batches_go_on_while_the_disk_is_slow_and_then_share_a_checkpoint() {
     }
     assert_eq!((c.durable(), c.stats().waited), (None, std::time::Duration::ZERO));
     permit(&permits, 1_000);
-    c.flush(t(500)).unwrap();
+    c.flush(t(500), vec![]).unwrap();
     let stats = c.stats();
     // The one that was begun, and one for all that came meanwhile.
     assert!(stats.written.checkpoints <= 2, "{stats:?}");
@@ -213,10 +217,12 @@ fn too_many_waiting_bytes_make_batches_wait() {
         .unwrap();
     let big = |i: u8| vec![delta(&[(i, vec![i], Some(vec![i; 600]))])];
     c.batch(t(1), "a", big(1)).unwrap();
+    c.plan(t(1));
     c.end_of_batch(t(1)).unwrap();
     assert_eq!(c.stats().waited, std::time::Duration::ZERO);
     c.batch(t(2), "a", big(2)).unwrap();
     std::thread::scope(|s| {
+        c.plan(t(2));
         let waiting = s.spawn(|| c.end_of_batch(t(2)));
         // It has taken the batch, and now it waits: nothing but a permission lets it go on.
         while c.stats().pending_bytes < 1_000 {
@@ -228,6 +234,6 @@ fn too_many_waiting_bytes_make_batches_wait() {
         waiting.join().unwrap().unwrap();
     });
     assert!(c.stats().pending_bytes <= 1_000);
-    c.flush(t(2)).unwrap();
+    c.flush(t(2), vec![]).unwrap();
     assert_eq!(load(&open(&storage.copy()).unwrap(), "a").unwrap().len(), 2);
 }
