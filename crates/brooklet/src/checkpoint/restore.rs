@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::ErrorKind;
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::CheckpointError;

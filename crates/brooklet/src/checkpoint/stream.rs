@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::schema::{Verdict, compare};
 use super::{CheckpointPolicy, CheckpointStats, Delta, OpenCheckpoint, OperatorMeta, StartFrom};
-use super::{CheckpointError, StateCheckpoints};
+use super::StateCheckpoints;
 use crate::engine::{OpId, Site};
 use crate::state::durable::{Collect, Durable, Form};
 use crate::sync::{LockExt, Mutex};
@@ -234,11 +234,6 @@ impl StreamCheckpoints {
 
     pub(crate) fn stats(&self) -> CheckpointStats {
         self.writer.stats()
-    }
-
-    /// Whether checkpoints are still written.
-    pub(crate) fn health(&self) -> Result<(), CheckpointError> {
-        self.writer.health()
     }
 }
 

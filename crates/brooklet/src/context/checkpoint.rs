@@ -152,6 +152,6 @@ impl StreamingContext {
 
     /// What its checkpoints have written, when there is a checkpoint directory and it has been started.
     pub fn checkpoint_metrics(&self) -> Option<CheckpointMetrics> {
-        self.graph().checkpoints().map(|c| c.stats().into())
+        self.graph().checkpoint_stats().map(CheckpointMetrics::from)
     }
 }

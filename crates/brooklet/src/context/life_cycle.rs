@@ -98,7 +98,9 @@ impl BatchGraph for Driver {
 
     fn run_steps(&self, t: Time) -> Result<()> {
         let checkpoints = self.graph.checkpoints();
-        checkpoints.iter().for_each(|c| c.begin(t));
+        if let Some(c) = &checkpoints {
+            c.begin(t);
+        }
         let all = self.running().steps.iter().try_for_each(|step| {
             Driver::guarded("a step", || step.run(&self.graph, t))
         });
@@ -162,10 +164,9 @@ impl BatchGraph for Driver {
         self.running().inputs.iter().for_each(|i| i.stop());
         #[cfg(feature = "http")]
         self.graph.http.stop();
-        if self.gracefully.load(Relaxed)
-            && let Some(c) = self.graph.checkpoints()
-            && let Err(e) = Driver::guarded("the last checkpoint", || c.finish())
-        {
+        let last = self.gracefully.load(Relaxed);
+        let closed = Driver::guarded("the last checkpoint", || self.graph.close_checkpoints(last));
+        if let Err(e) = closed {
             tracing::error!("the last checkpoint isn't written: {e}");
         }
         // Nothing runs any more. What the closures hold goes (the context itself, if they stop it), and

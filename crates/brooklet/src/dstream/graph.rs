@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::checkpoint::{StoredOperator, StreamCheckpoints, Wanted};
+use crate::checkpoint::{CheckpointStats, StoredOperator, StreamCheckpoints, Wanted};
 use crate::context::Context;
 use crate::engine::{Accumulator, JobId, LongSum, OpId, Site, TaskError};
 use crate::scheduler::{OutputMeta, StreamInputInfo};
@@ -140,7 +140,9 @@ pub(crate) struct Graph {
     stored: Mutex<Vec<(OpId, Site, Vec<(&'static str, Arc<dyn Durable>)>)>>,
     /// Where it is stored, until the start.
     checkpoint: Mutex<Option<(PathBuf, Wanted)>>,
-    checkpoints: OnceLock<StreamCheckpoints>,
+    checkpoints: Mutex<Option<Arc<StreamCheckpoints>>>,
+    /// What they had written when they ended.
+    last_checkpoints: Mutex<Option<CheckpointStats>>,
     /// What the inputs had counted when they were dropped.
     last_counts: Mutex<Vec<(String, u64)>>,
 }
@@ -163,7 +165,8 @@ impl Graph {
             http: crate::http::Hub::default(),
             stored: Mutex::default(),
             checkpoint: Mutex::default(),
-            checkpoints: OnceLock::new(),
+            checkpoints: Mutex::default(),
+            last_checkpoints: Mutex::default(),
             last_counts: Mutex::default(),
         });
         ctx.0.add_graph(id, &graph);
@@ -225,8 +228,21 @@ impl Graph {
     }
 
     /// The state checkpoints, when they are written.
-    pub(crate) fn checkpoints(&self) -> Option<&StreamCheckpoints> {
-        self.checkpoints.get()
+    pub(crate) fn checkpoints(&self) -> Option<Arc<StreamCheckpoints>> {
+        self.checkpoints.get().clone()
+    }
+
+    /// What checkpoints have written, also after the stop.
+    pub(crate) fn checkpoint_stats(&self) -> Option<CheckpointStats> {
+        self.checkpoints().map(|c| c.stats()).or(*self.last_checkpoints.get())
+    }
+
+    /// No batch comes any more: with `last`, what isn't stored yet is. The directory is free then.
+    pub(crate) fn close_checkpoints(&self, last: bool) -> Result<()> {
+        let Some(c) = self.checkpoints.get().take() else { return Ok(()) };
+        let finished = if last { c.finish() } else { Ok(()) };
+        *self.last_checkpoints.get() = Some(c.stats());
+        finished
     }
 
     /// State is stored in `dir` from the start on.
@@ -287,7 +303,7 @@ impl Graph {
                 }
             }
         }
-        let _ = self.checkpoints.set(restored.checkpoints);
+        *self.checkpoints.get() = Some(Arc::new(restored.checkpoints));
         Ok(restored.zero)
     }
 
