@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::keyed_window::{Delta, Entries, Kind, WindowLease, each};
+use super::keyed_window::{Delta, Entries, Inside, Kind, WindowLease, each};
 use super::window::Span;
 use super::{DStream, Graph, Node, by_user};
 use crate::data::{Data, Key, Wire};
@@ -34,24 +34,26 @@ impl<K: Key, V: Wire> Kind<K, Vec<V>> for Groups {
     type Out = (K, Vec<V>);
     const STORED: bool = false;
 
-    fn slide(
-        &self,
-        lease: &mut WindowLease<'_, K, Vec<V>, Self>,
-        gone: &[Arc<Delta<K, Vec<V>>>],
-        come: &[Arc<Delta<K, Vec<V>>>],
-    ) {
+    fn leave(&self, lease: &mut WindowLease<'_, K, Vec<V>, Self>, gone: &[Inside<K, Vec<V>>]) {
         for batch in gone {
-            each(lease, &batch.entries, |lease, _, e| {
+            each(lease, batch.batch.entries(), |lease, _, e| {
                 lease.with(e.hash, &e.key, |s: &mut State<Self::Sum>| {
-                    s.modify(|all| all.retain(|(t, _)| *t != batch.t.millis()));
+                    s.modify(|all| all.retain(|(t, _)| *t != batch.batch.t.millis()));
                     if s.get().is_some_and(Vec::is_empty) {
                         s.remove();
                     }
                 });
             });
         }
+    }
+
+    fn join(
+        &self,
+        lease: &mut WindowLease<'_, K, Vec<V>, Self>,
+        come: &[Arc<Delta<K, Vec<V>>>],
+    ) -> Vec<Vec<u32>> {
         for batch in come {
-            each(lease, &batch.entries, |lease, _, e| {
+            each(lease, batch.entries(), |lease, _, e| {
                 lease.with(e.hash, &e.key, |s: &mut State<Self::Sum>| {
                     let new = (batch.t.millis(), e.val.clone());
                     if s.exists() {
@@ -62,6 +64,7 @@ impl<K: Key, V: Wire> Kind<K, Vec<V>> for Groups {
                 });
             });
         }
+        vec![Vec::new(); come.len()] // not used
     }
 
     fn get(&self, key: &K, all: &Self::Sum) -> Option<(K, Vec<V>)> {

@@ -4,6 +4,7 @@
 //! A partition keeps for each batch of the window the entries that the batch has for its keys, combined, and
 //! for each key what its window adds up to. A slide costs the keys of the batches that come and go.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -14,10 +15,9 @@ use super::window::Span;
 use super::{DStream, Graph, GraphRef, Node};
 use crate::checkpoint::schema::{EntryError, Opaque, decode};
 use crate::checkpoint::{DeltaBuilder, Entries as Stored, PutError};
-use crate::conf::defaults;
 use crate::data::{Data, HashSeed, Key, Wire};
 use crate::engine::{OpId, Role, Site, StageKey, TaskBody, TaskCx, TaskError};
-use crate::rdd::combine::{Entry, group_of};
+use crate::rdd::combine::{Entry, Table, group_of};
 use crate::rdd::kept::Kept;
 use crate::rdd::partitioner::{Partitioning, carried_hash};
 use crate::rdd::{Erased, Pipe, detach};
@@ -30,7 +30,34 @@ use crate::{Error, Result, Time};
 /// What one batch has for the keys of a partition.
 pub(super) struct Delta<K, V> {
     pub(super) t: Time,
-    pub(super) entries: Vec<Entry<K, V>>,
+    entries: Combined<K, V>,
+}
+
+enum Combined<K, V> {
+    /// What the shuffle has merged, as it is.
+    Shared(Arc<Kept<Entry<K, V>>>),
+    Own(Vec<Entry<K, V>>),
+}
+
+impl<K, V> Delta<K, V> {
+    pub(super) fn entries(&self) -> &[Entry<K, V>] {
+        match &self.entries {
+            Combined::Shared(kept) => kept.records().unwrap_or_default(),
+            Combined::Own(entries) => entries,
+        }
+    }
+}
+
+/// A batch that is in the window, with the slots of its entries' keys.
+pub(super) struct Inside<K, V> {
+    pub(super) batch: Arc<Delta<K, V>>,
+    pub(super) slots: Arc<Vec<u32>>,
+}
+
+impl<K, V> Clone for Inside<K, V> {
+    fn clone(&self) -> Self {
+        Inside { batch: self.batch.clone(), slots: self.slots.clone() }
+    }
 }
 
 /// The batches that a partition keeps.
@@ -38,7 +65,7 @@ pub(super) struct Held<K, V, X> {
     /// They aren't in the window yet: its end lies behind them.
     coming: VecDeque<Arc<Delta<K, V>>>,
     /// They are in the window, oldest first.
-    pub(super) inside: VecDeque<Arc<Delta<K, V>>>,
+    pub(super) inside: VecDeque<Inside<K, V>>,
     /// What the kind of window keeps itself.
     pub(super) own: X,
 }
@@ -70,14 +97,19 @@ pub(super) trait Kind<K: Key, V: Wire>: Send + Sync + Sized + 'static {
     /// Whether checkpoints store the sums; else they are made again of the batches.
     const STORED: bool;
 
-    /// The window moves on: `gone` are the batches that leave it, oldest first, `come` those that join it. They
-    /// are in `lease.extra().inside` already.
-    fn slide(
+    /// The window moves on: `gone` are the batches that leave it, oldest first; those that stay are in
+    /// `lease.extra().inside`.
+    fn leave(&self, lease: &mut WindowLease<'_, K, V, Self>, gone: &[Inside<K, V>]);
+
+    /// Batches join the window, oldest first. Returns the slots of the entries of each.
+    fn join(
         &self,
         lease: &mut WindowLease<'_, K, V, Self>,
-        gone: &[Arc<Delta<K, V>>],
         come: &[Arc<Delta<K, V>>],
-    );
+    ) -> Vec<Vec<u32>>;
+
+    /// What is to be done when batches have left and others have joined.
+    fn settle(&self, _: &mut WindowLease<'_, K, V, Self>, _: &[Inside<K, V>]) {}
 
     /// What a key has in the window.
     fn get(&self, key: &K, sum: &Self::Sum) -> Option<Self::Out>;
@@ -99,6 +131,22 @@ pub(super) fn each<K: Key, S: Wire, X: Beside, V>(
             lease.prefetch_slot(near.hash);
         }
         f(lease, i, e);
+    }
+}
+
+/// As [`each`] for keys that are there, by their slots.
+pub(super) fn each_slot<K: Key, S: Wire, X: Beside, V>(
+    lease: &mut Lease<'_, K, S, X>,
+    inside: &Inside<K, V>,
+    mut f: impl FnMut(usize, &V, Option<&S>) -> Option<S>,
+) {
+    const AHEAD: usize = 12;
+    let (entries, slots) = (inside.batch.entries(), &inside.slots);
+    for (i, (e, slot)) in entries.iter().zip(slots.iter()).enumerate() {
+        if let (Some(e), Some(slot)) = (entries.get(i + AHEAD), slots.get(i + AHEAD)) {
+            lease.prefetch_value(e.hash, *slot);
+        }
+        lease.upsert_slot(e.hash, *slot, |s| f(i, &e.val, s));
     }
 }
 
@@ -133,14 +181,16 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Windowed<K, V, W> {
         let mut dropped: Vec<Arc<Delta<K, V>>> = Vec::new();
         let mut lease = self.tables.lease(part, base, t)?;
         if let Some(batch) = batch {
-            let (kept, mut entries) = (batch.entries(cx, part)?, Vec::new());
-            let mut chunks = kept.chunks(usize::MAX);
-            while let Some(chunk) = chunks.next()? {
-                self.site.guard(|| entries.extend_from_slice(chunk));
-                cx.check()?;
-            }
-            if !entries.is_empty() {
-                let entries = detach::all(entries);
+            let kept = batch.entries(cx, part)?;
+            if kept.len() > 0 {
+                // Texts that are slices of received blocks would keep these as long as the window.
+                let entries = match kept.records() {
+                    Some(records) if !detach::would_copy(records) => Combined::Shared(kept),
+                    _ => {
+                        let all = self.site.guard(|| kept.in_memory(cx).map(Cow::into_owned))?;
+                        Combined::Own(detach::all(all))
+                    }
+                };
                 lease.extra().coming.push_back(Arc::new(Delta { t, entries }));
             }
         }
@@ -148,13 +198,16 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Windowed<K, V, W> {
             let begin = self.span.begin(t);
             let held = lease.extra();
             let in_time = |d: &Arc<Delta<K, V>>| d.t >= begin;
-            let at = held.inside.partition_point(|d| !in_time(d));
+            let at = held.inside.partition_point(|d| !in_time(&d.batch));
             let gone: Vec<_> = held.inside.drain(..at).collect();
             let (come, late): (Vec<_>, Vec<_>) = held.coming.drain(..).partition(in_time);
-            dropped.extend(gone.iter().cloned());
+            dropped.extend(gone.iter().map(|d| d.batch.clone()));
             dropped.extend(late);
-            held.inside.extend(come.iter().cloned());
-            self.site.guard(|| self.kind.slide(&mut lease, &gone, &come));
+            self.site.guard(|| {
+                self.kind.leave(&mut lease, &gone);
+                self.join(&mut lease, come);
+                self.kind.settle(&mut lease, &gone);
+            });
             cx.check()?;
             if cx.leaves_bytes() {
                 let out = self.site.guard(|| lease.all(|k, s| self.kind.get(k, s)));
@@ -167,16 +220,25 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Windowed<K, V, W> {
         }
         if collect != Collect::Nothing {
             let batches = self.batches(lease.extra(), t, &dropped, collect);
-            let mut changes = vec![batches.map_err(|e| not_written(self.site, e))?];
+            let batches = batches.map_err(|e| not_written(self.site, e))?;
+            let mut changes = Vec::new();
             if W::STORED {
                 changes.push(lease.collect(collect)?);
             }
+            changes.push(batches);
             cx.put_result(changes)?;
         } else {
             cx.put_result(Vec::<Vec<u8>>::new())?;
         }
         lease.commit();
         Ok(())
+    }
+
+    fn join(&self, lease: &mut WindowLease<'_, K, V, W>, come: Vec<Arc<Delta<K, V>>>) {
+        let slots = self.kind.join(lease, &come);
+        let inside = come.into_iter().zip(slots);
+        let inside = inside.map(|(batch, slots)| Inside { batch, slots: Arc::new(slots) });
+        lease.extra().inside.extend(inside);
     }
 
     /// What checkpoints get of the batches that are kept.
@@ -189,15 +251,16 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Windowed<K, V, W> {
     ) -> Result<Vec<u8>, PutError<EntryError>> {
         let mut out = DeltaBuilder::default();
         let whole = collect == Collect::Whole;
-        for d in held.inside.iter().chain(&held.coming).filter(|d| whole || d.t == t) {
-            for e in &d.entries {
+        let inside = held.inside.iter().map(|d| &d.batch);
+        for d in inside.chain(&held.coming).filter(|d| whole || d.t == t) {
+            for e in d.entries() {
                 let key = (d.t.millis(), &e.key);
                 put(&mut out, group_of(e.hash), &key, Some((None, &e.val)))?;
             }
         }
         // One that is dropped at once may never have been written; that does no harm.
         for d in dropped.iter().filter(|_| !whole) {
-            for e in &d.entries {
+            for e in d.entries() {
                 put::<_, V>(&mut out, group_of(e.hash), &(d.t.millis(), &e.key), None)?;
             }
         }
@@ -222,7 +285,7 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Durable for DurableBatches<K, V, W> {
     }
 
     fn load(&self, t: Time, zero: Time, _: &Form, entries: &mut Stored) -> Result<()> {
-        let Windowed { tables, kind, span, site } = &*self.window;
+        let Windowed { tables, span, site, .. } = &*self.window;
         let seed = self.seed;
         let failed = |e: &dyn std::fmt::Display| not_read(*site, e);
         let mut parts: Vec<BTreeMap<u64, Vec<Entry<K, V>>>> = vec![BTreeMap::new(); tables.partitions()];
@@ -235,18 +298,28 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Durable for DurableBatches<K, V, W> {
         }
         let end = t.floor_from(span.slide, zero);
         for (part, batches) in parts.into_iter().enumerate() {
-            let delta = |(ms, entries)| Arc::new(Delta { t: Time::from_millis(ms), entries });
+            let delta = |(ms, entries)| {
+                Arc::new(Delta { t: Time::from_millis(ms), entries: Combined::Own(entries) })
+            };
             let (inside, coming): (Vec<_>, Vec<_>) =
                 batches.into_iter().map(delta).partition(|d| d.t <= end);
             tables.beside(part, |held| held.coming.extend(coming));
             if W::STORED {
+                let slots = |d: &Arc<Delta<K, V>>| {
+                    d.entries().iter().map(|e| tables.slot(part, e.hash, &e.key)).collect::<Option<Vec<_>>>()
+                };
+                let inside: Option<Vec<_>> = inside
+                    .into_iter()
+                    .map(|batch| Some(Inside { slots: Arc::new(slots(&batch)?), batch }))
+                    .collect();
+                let missing = "a key of its batches has no sum: a file is missing, or not of this stream";
+                let inside = inside.ok_or_else(|| failed(&missing))?;
                 tables.beside(part, |held| held.inside.extend(inside));
             } else {
                 // Added up again, batch by batch.
                 let mut lease = tables.lease(part, Time::ZERO, t)?;
                 for d in inside {
-                    lease.extra().inside.push_back(d.clone());
-                    site.guard(|| kind.slide(&mut lease, &[], &[d]));
+                    site.guard(|| self.window.join(&mut lease, vec![d]));
                 }
                 lease.commit();
             }
@@ -288,20 +361,13 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
         W: Kind<K, V>,
         E: Entries<K, V>,
     {
-        let tables = Arc::new(Tables::new(partitions, false, site));
+        let tables = Arc::new(Tables::new(partitions, false, site).with_fixed_slots());
         let window = Arc::new(Windowed { tables: tables.clone(), kind: Arc::new(kind), span, site });
         let by = partitioning.clone().unwrap_or(Partitioning::Hash(partitions));
-        let mut stored: Vec<(&'static str, Arc<dyn Durable>)> = vec![(
-            "/batches",
-            Arc::new(DurableBatches {
-                window: window.clone(),
-                partitioning: by.clone(),
-                seed: self.graph.ctx.0.env.seed,
-            }),
-        )];
+        // Sums come first: the batches look their keys up there.
+        let (mut stored, seed) = (Vec::<(&str, Arc<dyn Durable>)>::new(), self.graph.ctx.0.env.seed);
         if W::STORED {
-            let seed = self.graph.ctx.0.env.seed;
-            let (tables, partitioning) = (tables.clone(), by);
+            let (tables, partitioning) = (tables.clone(), by.clone());
             stored.push((
                 "",
                 Arc::new(DurableTables {
@@ -314,6 +380,8 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
                 }),
             ));
         }
+        let batches = DurableBatches { window: window.clone(), partitioning: by, seed };
+        stored.push(("/batches", Arc::new(batches)));
         let node = self.node.clone();
         self.stateful(site, |op: OpId| Stateful {
             every: span.parent,
@@ -354,14 +422,12 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
 }
 
 /// Batches merged by key in time order, each value with the number of batches it is of.
-pub(super) fn merged<K: Key, V: Wire>(
-    batches: &[Arc<Delta<K, V>>],
+pub(super) fn merged<'a, K: Key, V: Wire>(
+    batches: impl Iterator<Item = &'a Delta<K, V>>,
     f: &impl Fn(V, V) -> V,
 ) -> Vec<Entry<K, (V, u32)>> {
-    use crate::rdd::combine::Table;
-    let most = batches.iter().map(|b| b.entries.len()).max().unwrap_or(0);
-    let mut table = Table::with_capacity(most.min(defaults::CHUNK_RECORDS * 64));
-    for e in batches.iter().flat_map(|b| &b.entries) {
+    let mut table = Table::with_capacity(0);
+    for e in batches.flat_map(|b| b.entries()) {
         table.merge_from(e.hash, &e.key, &(e.val.clone(), 1), |a: (V, u32), b| (f(a.0, b.0), a.1 + b.1));
     }
     table.into_entries()

@@ -2,6 +2,7 @@
 //!
 //! - `slots`: values in numbered places
 //! - `group`: the table of one of 256 key groups
+//! - `log`: what a batch has changed in a group, to be undone
 //! - `tables`: the partitions of one stateful operator; the lease under which a batch changes one
 //! - `durable`: keyed state as checkpoints see it
 //! - `cell`: what a user's function sees of one key
@@ -9,6 +10,7 @@
 mod cell;
 pub(crate) mod durable;
 mod group;
+mod log;
 mod slots;
 mod tables;
 

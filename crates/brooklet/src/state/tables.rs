@@ -45,6 +45,8 @@ pub(crate) struct Tables<K, S, X = ()> {
     parts: Vec<Mutex<Partition<K, S, X>>>,
     site: Site,
     by_time: bool,
+    /// Somebody knows numbers of slots: they stay.
+    fixed: bool,
     /// Versions up to this time are forgotten.
     forgotten: AtomicU64,
     /// Keys of each partition, as of its last batch.
@@ -66,10 +68,17 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
             parts: (0..partitions).map(|_| Mutex::new(part())).collect(),
             site,
             by_time,
+            fixed: false,
             forgotten: AtomicU64::new(0),
             keys: (0..partitions).map(|_| AtomicUsize::new(0)).collect(),
             undone: AtomicU64::new(0),
         }
+    }
+
+    /// The same with slots that keep their numbers as long as their keys are there; the tables don't shrink.
+    pub(crate) fn with_fixed_slots(mut self) -> Self {
+        self.fixed = true;
+        self
     }
 
     pub(crate) fn partitions(&self) -> usize {
@@ -108,6 +117,11 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
     ) -> Result<(), E> {
         let p = self.parts[part].get();
         p.groups.iter().flatten().try_for_each(|g| g.each(&mut f))
+    }
+
+    /// The slot of a key that is there.
+    pub(crate) fn slot(&self, part: usize, hash: u32, key: &K) -> Option<u32> {
+        self.parts[part].get().groups[usize::from(group_of(hash))].as_ref()?.find(hash, key)
     }
 
     /// Looks at what is kept beside the keys of a partition, or changes it before the first batch.
@@ -285,11 +299,37 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
         self.group(hash).with(hash, key, t, f)
     }
 
-    /// Sets the state of a key to what `f` makes of it, or removes the key: for operators' own functions.
+    /// Sets the state of a key to what `f` makes of it, or removes the key: for operators' own functions. Returns
+    /// the key's slot in its group, which is its own as long as it is there.
     #[inline]
-    pub(crate) fn upsert(&mut self, hash: u32, key: &K, f: impl FnOnce(Option<&S>) -> Option<S>) {
+    pub(crate) fn upsert(
+        &mut self,
+        hash: u32,
+        key: &K,
+        f: impl FnOnce(Option<&S>) -> Option<S>,
+    ) -> Option<u32> {
         let t = self.t;
-        self.group(hash).upsert(hash, key, t, f);
+        self.group(hash).upsert(hash, key, t, f)
+    }
+
+    /// [`Lease::upsert`] of a key that is there, by its hash and slot.
+    #[inline]
+    pub(crate) fn upsert_slot(
+        &mut self,
+        hash: u32,
+        slot: u32,
+        f: impl FnOnce(Option<&S>) -> Option<S>,
+    ) -> bool {
+        let t = self.t;
+        self.group(hash).upsert_slot(slot, t, f)
+    }
+
+    /// Asks for a slot's value.
+    #[inline]
+    pub(crate) fn prefetch_value(&self, hash: u32, slot: u32) {
+        if let Some(g) = &self.p.groups[usize::from(group_of(hash))] {
+            g.prefetch_value(slot);
+        }
     }
 
     /// What is kept beside the keys.
@@ -312,6 +352,11 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
                 g.pass(t, |k, slot, v| f(i, k, slot, v));
             }
         }
+    }
+
+    /// The state of a key.
+    pub(crate) fn peek(&self, hash: u32, key: &K) -> Option<&S> {
+        self.p.groups[usize::from(group_of(hash))].as_ref()?.get(hash, key)
     }
 
     /// What `get` makes of each key and state, as they are now.
@@ -361,10 +406,8 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
     pub(crate) fn commit(mut self) {
         self.committed = true;
         self.tables.keys[self.part].store(self.p.len(), Relaxed);
-        for g in self.p.groups.iter_mut() {
-            if let Some(group) = g {
-                group.shrink();
-            }
+        if !self.tables.fixed {
+            self.p.groups.iter_mut().flatten().for_each(|g| g.shrink());
         }
     }
 }
