@@ -24,7 +24,7 @@ use crate::rdd::{Erased, Pipe, detach};
 use crate::state::durable::{
     Collect, Durable, DurableTables, Form, not_read, not_written, put, schema_of,
 };
-use crate::state::{Beside, Lease, Tables};
+use crate::state::{Beside, Lease, Place, Tables};
 use crate::{Error, Result, Time};
 
 /// What one batch has for the keys of a partition.
@@ -48,15 +48,22 @@ impl<K, V> Delta<K, V> {
     }
 }
 
-/// A batch that is in the window, with the slots of its entries' keys.
-pub(super) struct Inside<K, V> {
-    pub(super) batch: Arc<Delta<K, V>>,
-    pub(super) slots: Arc<Vec<u32>>,
+/// A batch that is in the window: where the keys of its entries are, and what it has for them.
+pub(super) struct Inside<V> {
+    pub(super) t: Time,
+    pub(super) places: Arc<Vec<Place>>,
+    pub(super) vals: Arc<Vec<V>>,
 }
 
-impl<K, V> Clone for Inside<K, V> {
+impl<V> Inside<V> {
+    pub(super) fn new(t: Time, places: Vec<Place>, vals: Vec<V>) -> Inside<V> {
+        Inside { t, places: Arc::new(places), vals: Arc::new(vals) }
+    }
+}
+
+impl<V> Clone for Inside<V> {
     fn clone(&self) -> Self {
-        Inside { batch: self.batch.clone(), slots: self.slots.clone() }
+        Inside { t: self.t, places: self.places.clone(), vals: self.vals.clone() }
     }
 }
 
@@ -65,7 +72,7 @@ pub(super) struct Held<K, V, X> {
     /// They aren't in the window yet: its end lies behind them.
     coming: VecDeque<Arc<Delta<K, V>>>,
     /// They are in the window, oldest first.
-    pub(super) inside: VecDeque<Inside<K, V>>,
+    pub(super) inside: VecDeque<Inside<V>>,
     /// What the kind of window keeps itself.
     pub(super) own: X,
 }
@@ -99,17 +106,17 @@ pub(super) trait Kind<K: Key, V: Wire>: Send + Sync + Sized + 'static {
 
     /// The window moves on: `gone` are the batches that leave it, oldest first; those that stay are in
     /// `lease.extra().inside`.
-    fn leave(&self, lease: &mut WindowLease<'_, K, V, Self>, gone: &[Inside<K, V>]);
+    fn leave(&self, lease: &mut WindowLease<'_, K, V, Self>, gone: &[Inside<V>]);
 
-    /// Batches join the window, oldest first. Returns the slots of the entries of each.
+    /// Batches join the window, oldest first.
     fn join(
         &self,
         lease: &mut WindowLease<'_, K, V, Self>,
         come: &[Arc<Delta<K, V>>],
-    ) -> Vec<Vec<u32>>;
+    ) -> Vec<Inside<V>>;
 
     /// What is to be done when batches have left and others have joined.
-    fn settle(&self, _: &mut WindowLease<'_, K, V, Self>, _: &[Inside<K, V>]) {}
+    fn settle(&self, _: &mut WindowLease<'_, K, V, Self>, _: &[Inside<V>]) {}
 
     /// What a key has in the window.
     fn get(&self, key: &K, sum: &Self::Sum) -> Option<Self::Out>;
@@ -134,19 +141,19 @@ pub(super) fn each<K: Key, S: Wire, X: Beside, V>(
     }
 }
 
-/// As [`each`] for keys that are there, by their slots.
-pub(super) fn each_slot<K: Key, S: Wire, X: Beside, V>(
+/// The same for a batch that is in the window.
+pub(super) fn each_place<K: Key, S: Wire, X: Beside, V>(
     lease: &mut Lease<'_, K, S, X>,
-    inside: &Inside<K, V>,
+    inside: &Inside<V>,
     mut f: impl FnMut(usize, &V, Option<&S>) -> Option<S>,
 ) {
     const AHEAD: usize = 12;
-    let (entries, slots) = (inside.batch.entries(), &inside.slots);
-    for (i, (e, slot)) in entries.iter().zip(slots.iter()).enumerate() {
-        if let (Some(e), Some(slot)) = (entries.get(i + AHEAD), slots.get(i + AHEAD)) {
-            lease.prefetch_value(e.hash, *slot);
+    let (places, vals) = (&inside.places, &inside.vals);
+    for (i, (at, v)) in places.iter().zip(vals.iter()).enumerate() {
+        if let Some(ahead) = places.get(i + AHEAD) {
+            lease.prefetch_at(*ahead);
         }
-        lease.upsert_slot(e.hash, *slot, |s| f(i, &e.val, s));
+        lease.upsert_at(*at, |s| f(i, v, s));
     }
 }
 
@@ -178,7 +185,7 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Windowed<K, V, W> {
         ends: bool,
     ) -> Result<(), TaskError> {
         let part = cx.partition();
-        let mut dropped: Vec<Arc<Delta<K, V>>> = Vec::new();
+        let (mut dropped, mut late) = (Vec::new(), Vec::new());
         let mut lease = self.tables.lease(part, base, t)?;
         if let Some(batch) = batch {
             let kept = batch.entries(cx, part)?;
@@ -198,16 +205,16 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Windowed<K, V, W> {
             let begin = self.span.begin(t);
             let held = lease.extra();
             let in_time = |d: &Arc<Delta<K, V>>| d.t >= begin;
-            let at = held.inside.partition_point(|d| !in_time(&d.batch));
+            let at = held.inside.partition_point(|d| d.t < begin);
             let gone: Vec<_> = held.inside.drain(..at).collect();
-            let (come, late): (Vec<_>, Vec<_>) = held.coming.drain(..).partition(in_time);
-            dropped.extend(gone.iter().map(|d| d.batch.clone()));
-            dropped.extend(late);
+            let come;
+            (come, late) = held.coming.drain(..).partition(in_time);
             self.site.guard(|| {
                 self.kind.leave(&mut lease, &gone);
                 self.join(&mut lease, come);
                 self.kind.settle(&mut lease, &gone);
             });
+            dropped = gone;
             cx.check()?;
             if cx.leaves_bytes() {
                 let out = self.site.guard(|| lease.all(|k, s| self.kind.get(k, s)));
@@ -219,7 +226,7 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Windowed<K, V, W> {
             cx.put_block(Kept::<W::Out>::new(Vec::new(), None), 0)?;
         }
         if collect != Collect::Nothing {
-            let batches = self.batches(lease.extra(), t, &dropped, collect);
+            let batches = self.batches(&lease, t, (&dropped, &late), collect);
             let batches = batches.map_err(|e| not_written(self.site, e))?;
             let mut changes = Vec::new();
             if W::STORED {
@@ -235,34 +242,42 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Windowed<K, V, W> {
     }
 
     fn join(&self, lease: &mut WindowLease<'_, K, V, W>, come: Vec<Arc<Delta<K, V>>>) {
-        let slots = self.kind.join(lease, &come);
-        let inside = come.into_iter().zip(slots);
-        let inside = inside.map(|(batch, slots)| Inside { batch, slots: Arc::new(slots) });
+        let inside = self.kind.join(lease, &come);
         lease.extra().inside.extend(inside);
     }
 
     /// What checkpoints get of the batches that are kept.
     fn batches(
         &self,
-        held: &Held<K, V, W::Own>,
+        lease: &WindowLease<'_, K, V, W>,
         t: Time,
-        dropped: &[Arc<Delta<K, V>>],
+        (gone, late): (&[Inside<V>], &[Arc<Delta<K, V>>]),
         collect: Collect,
     ) -> Result<Vec<u8>, PutError<EntryError>> {
         let mut out = DeltaBuilder::default();
-        let whole = collect == Collect::Whole;
-        let inside = held.inside.iter().map(|d| &d.batch);
-        for d in inside.chain(&held.coming).filter(|d| whole || d.t == t) {
-            for e in d.entries() {
-                let key = (d.t.millis(), &e.key);
-                put(&mut out, group_of(e.hash), &key, Some((None, &e.val)))?;
-            }
+        let held = lease.beside();
+        let wanted = |of: Time| collect == Collect::Whole || of == t;
+        let mut inside = |d: &Inside<V>, there: bool| {
+            d.places.iter().zip(d.vals.iter()).try_for_each(|(at, v)| {
+                let Some(key) = lease.key_at(*at) else { return Ok(()) };
+                let value = there.then_some((None, v));
+                put(&mut out, at.group(), &(d.t.millis(), key), value)
+            })
+        };
+        held.inside.iter().filter(|d| wanted(d.t)).try_for_each(|d| inside(d, true))?;
+        if collect == Collect::Changes {
+            gone.iter().try_for_each(|d| inside(d, false))?;
         }
-        // One that is dropped at once may never have been written; that does no harm.
-        for d in dropped.iter().filter(|_| !whole) {
-            for e in d.entries() {
-                put::<_, V>(&mut out, group_of(e.hash), &(d.t.millis(), &e.key), None)?;
-            }
+        let mut coming = |d: &Delta<K, V>, there: bool| {
+            d.entries().iter().try_for_each(|e| {
+                let value = there.then_some((None, &e.val));
+                put(&mut out, group_of(e.hash), &(d.t.millis(), &e.key), value)
+            })
+        };
+        held.coming.iter().filter(|d| wanted(d.t)).try_for_each(|d| coming(d, true))?;
+        if collect == Collect::Changes {
+            // One that comes too late to be in a window may never have been written; that does no harm.
+            late.iter().try_for_each(|d| coming(d, false))?;
         }
         Ok(out.finish().into_bytes())
     }
@@ -305,12 +320,14 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Durable for DurableBatches<K, V, W> {
                 batches.into_iter().map(delta).partition(|d| d.t <= end);
             tables.beside(part, |held| held.coming.extend(coming));
             if W::STORED {
-                let slots = |d: &Arc<Delta<K, V>>| {
-                    d.entries().iter().map(|e| tables.slot(part, e.hash, &e.key)).collect::<Option<Vec<_>>>()
-                };
+                let place = |e: &Entry<K, V>| tables.place(part, e.hash, &e.key);
                 let inside: Option<Vec<_>> = inside
                     .into_iter()
-                    .map(|batch| Some(Inside { slots: Arc::new(slots(&batch)?), batch }))
+                    .map(|d| {
+                        let places: Option<Vec<_>> = d.entries().iter().map(place).collect();
+                        let vals = d.entries().iter().map(|e| e.val.clone()).collect();
+                        Some(Inside::new(d.t, places?, vals))
+                    })
                     .collect();
                 let missing = "a key of its batches has no sum: a file is missing, or not of this stream";
                 let inside = inside.ok_or_else(|| failed(&missing))?;
@@ -329,13 +346,12 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Durable for DurableBatches<K, V, W> {
     }
 
     fn whole(&self) -> Result<Vec<u8>> {
-        let mut all = Vec::new();
-        for part in 0..self.window.tables.partitions() {
-            let written = self.window.tables.beside(part, |held| {
-                self.window.batches(held, Time::ZERO, &[], Collect::Whole)
-            });
+        let (window, mut all) = (&self.window, Vec::new());
+        for part in 0..window.tables.partitions() {
+            let lease = window.tables.look(part);
+            let written = window.batches(&lease, Time::ZERO, (&[], &[]), Collect::Whole);
             all.extend(written.map_err(|e| {
-                Error::TaskFailed { attempts: 1, cause: not_written(self.window.site, e) }
+                Error::TaskFailed { attempts: 1, cause: not_written(window.site, e) }
             })?);
         }
         Ok(all)

@@ -1,12 +1,14 @@
 //! `reduce_by_key_and_window`: the values of each key of a window merged into one, with and without an
 //! inverse function.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::keyed_window::{Delta, Entries, Inside, Kind, WindowLease, each, each_slot, merged};
+use super::keyed_window::{Delta, Entries, Inside, Kind, WindowLease, each, each_place, merged};
+
 use super::window::Span;
 use super::{DStream, Graph, Node, by_user};
 use crate::data::{Data, Key, Wire};
@@ -16,6 +18,7 @@ use crate::rdd::kept::Kept;
 use crate::rdd::partitioner::Partitioning;
 use crate::rdd::shuffle::{ReduceSpec, Reduced};
 use crate::rdd::Partitioner;
+use crate::state::Place;
 
 impl<K, V, X, F> Entries<K, V> for Reduced<K, V, X, F>
 where
@@ -44,7 +47,7 @@ pub(super) struct Stacks<V> {
 pub(super) struct TwoStacks<F>(F);
 
 /// For the batches of the older part, oldest first: what is left of each entry's key when the batch is gone.
-pub(super) type Rest<V> = std::collections::VecDeque<Arc<Vec<Option<V>>>>;
+pub(super) type Rest<V> = VecDeque<Arc<Vec<Option<V>>>>;
 
 impl<K: Key, V: Wire, F: Fn(V, V) -> V + Send + Sync + 'static> Kind<K, V> for TwoStacks<F> {
     type Sum = Stacks<V>;
@@ -52,7 +55,7 @@ impl<K: Key, V: Wire, F: Fn(V, V) -> V + Send + Sync + 'static> Kind<K, V> for T
     type Out = (K, V);
     const STORED: bool = false;
 
-    fn leave(&self, lease: &mut WindowLease<'_, K, V, Self>, gone: &[Inside<K, V>]) {
+    fn leave(&self, lease: &mut WindowLease<'_, K, V, Self>, gone: &[Inside<V>]) {
         for (i, batch) in gone.iter().enumerate() {
             if lease.extra().own.is_empty() {
                 let stay: Vec<_> = lease.extra().inside.iter().cloned().collect();
@@ -60,7 +63,7 @@ impl<K: Key, V: Wire, F: Fn(V, V) -> V + Send + Sync + 'static> Kind<K, V> for T
                 self.flip(lease, &all);
             }
             let Some(rest) = lease.extra().own.pop_front() else { return };
-            each_slot(lease, batch, |i, _, s| {
+            each_place(lease, batch, |i, _, s| {
                 let (front, back) = (rest[i].clone(), s?.back.clone());
                 (front.is_some() || back.is_some()).then_some(Stacks { front, back })
             });
@@ -71,11 +74,13 @@ impl<K: Key, V: Wire, F: Fn(V, V) -> V + Send + Sync + 'static> Kind<K, V> for T
         &self,
         lease: &mut WindowLease<'_, K, V, Self>,
         come: &[Arc<Delta<K, V>>],
-    ) -> Vec<Vec<u32>> {
+    ) -> Vec<Inside<V>> {
         let batch = |batch: &Arc<Delta<K, V>>| {
-            let mut slots = Vec::with_capacity(batch.entries().len());
+            let n = batch.entries().len();
+            let (mut places, mut vals) = (Vec::with_capacity(n), Vec::with_capacity(n));
             each(lease, batch.entries(), |lease, _, e| {
-                slots.extend(lease.upsert(e.hash, &e.key, |s| {
+                vals.push(e.val.clone());
+                places.extend(lease.upsert(e.hash, &e.key, |s| {
                     let v = e.val.clone();
                     let (front, back) = s.map_or((None, None), |s| (s.front.clone(), s.back.clone()));
                     let back = match back {
@@ -85,7 +90,7 @@ impl<K: Key, V: Wire, F: Fn(V, V) -> V + Send + Sync + 'static> Kind<K, V> for T
                     Some(Stacks { front, back: Some(back) })
                 }));
             });
-            slots
+            Inside::new(batch.t, places, vals)
         };
         come.iter().map(batch).collect()
     }
@@ -101,15 +106,15 @@ impl<K: Key, V: Wire, F: Fn(V, V) -> V + Send + Sync + 'static> Kind<K, V> for T
 
 impl<F> TwoStacks<F> {
     /// Makes these batches, which are all of the newer part, the older part.
-    fn flip<K, V>(&self, lease: &mut WindowLease<'_, K, V, Self>, batches: &[Inside<K, V>])
+    fn flip<K, V>(&self, lease: &mut WindowLease<'_, K, V, Self>, batches: &[Inside<V>])
     where
         K: Key,
         V: Wire,
         F: Fn(V, V) -> V + Send + Sync + 'static,
     {
         for batch in batches.iter().rev() {
-            let mut rest = Vec::with_capacity(batch.slots.len());
-            each_slot(lease, batch, |_, v, s| {
+            let mut rest = Vec::with_capacity(batch.vals.len());
+            each_place(lease, batch, |_, v, s| {
                 let later = s.and_then(|s| s.front.clone());
                 rest.push(later.clone());
                 let front = match later {
@@ -146,19 +151,26 @@ where
     type Out = (K, V);
     const STORED: bool = true;
 
-    fn leave(&self, lease: &mut WindowLease<'_, K, V, Self>, gone: &[Inside<K, V>]) {
+    fn leave(&self, lease: &mut WindowLease<'_, K, V, Self>, gone: &[Inside<V>]) {
         let without = |s: Option<&(V, u32)>, v: &V, n: u32| {
             let (old, batches) = s?;
             Some(((self.inverse)(old.clone(), v.clone()), batches - n.min(*batches)))
         };
-        match gone {
-            [one] => each_slot(lease, one, |_, v, s| without(s, v, 1)),
-            _ => {
-                let all = merged(gone.iter().map(|d| &*d.batch), &self.f);
-                each(lease, &all, |lease, _, e| {
-                    lease.upsert(e.hash, &e.key, |s| without(s, &e.val.0, e.val.1));
-                });
-            }
+        if let [one] = gone {
+            return each_place(lease, one, |_, v, s| without(s, v, 1));
+        }
+        // Merged in time order, and taken away at once.
+        let mut all: HashMap<Place, (V, u32)> = HashMap::new();
+        for (at, v) in gone.iter().flat_map(|d| d.places.iter().zip(d.vals.iter())) {
+            let v = v.clone();
+            let merged = match all.remove(at) {
+                None => (v, 1),
+                Some((old, n)) => ((self.f)(old, v), n + 1),
+            };
+            all.insert(*at, merged);
+        }
+        for (at, (v, n)) in all {
+            lease.upsert_at(at, |s| without(s, &v, n));
         }
     }
 
@@ -166,7 +178,7 @@ where
         &self,
         lease: &mut WindowLease<'_, K, V, Self>,
         come: &[Arc<Delta<K, V>>],
-    ) -> Vec<Vec<u32>> {
+    ) -> Vec<Inside<V>> {
         let with = |s: Option<&(V, u32)>, v: &V, n: u32| {
             Some(match s {
                 None => (v.clone(), n),
@@ -174,34 +186,37 @@ where
             })
         };
         if let [one] = come {
-            let mut slots = Vec::with_capacity(one.entries().len());
+            let n = one.entries().len();
+            let (mut places, mut vals) = (Vec::with_capacity(n), Vec::with_capacity(n));
             each(lease, one.entries(), |lease, _, e| {
-                slots.extend(lease.upsert(e.hash, &e.key, |s| with(s, &e.val, 1)));
+                vals.push(e.val.clone());
+                places.extend(lease.upsert(e.hash, &e.key, |s| with(s, &e.val, 1)));
             });
-            return vec![slots];
+            return vec![Inside::new(one.t, places, vals)];
         }
         let all = merged(come.iter().map(|d| &**d), &self.f);
         each(lease, &all, |lease, _, e| {
             lease.upsert(e.hash, &e.key, |s| with(s, &e.val.0, e.val.1));
         });
-        let slots = |d: &Arc<Delta<K, V>>| {
-            d.entries().iter().filter_map(|e| lease.find(e.hash, &e.key)).collect()
+        let inside = |d: &Arc<Delta<K, V>>| {
+            let places = d.entries().iter().filter_map(|e| lease.place(e.hash, &e.key)).collect();
+            Inside::new(d.t, places, d.entries().iter().map(|e| e.val.clone()).collect())
         };
-        come.iter().map(slots).collect()
+        come.iter().map(inside).collect()
     }
 
     /// A key that has left and not come again goes, if it isn't to be kept.
-    fn settle(&self, lease: &mut WindowLease<'_, K, V, Self>, gone: &[Inside<K, V>]) {
+    fn settle(&self, lease: &mut WindowLease<'_, K, V, Self>, gone: &[Inside<V>]) {
         if !self.filtered {
             return;
         }
-        for batch in gone {
-            each(lease, batch.batch.entries(), |lease, _, e| {
-                let over = |s: &(V, u32)| s.1 == 0 && !(self.keep)(&e.key, &s.0);
-                if lease.peek(e.hash, &e.key).is_some_and(over) {
-                    lease.upsert(e.hash, &e.key, |_| None);
-                }
-            });
+        for at in gone.iter().flat_map(|d| d.places.iter()) {
+            let over = |s: &&(V, u32)| {
+                s.1 == 0 && lease.key_at(*at).is_some_and(|k| !(self.keep)(k, &s.0))
+            };
+            if lease.state_at(*at).filter(over).is_some() {
+                lease.upsert_at(*at, |_| None);
+            }
         }
     }
 

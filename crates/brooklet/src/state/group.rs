@@ -151,6 +151,14 @@ impl<K, S> Group<K, S> {
         crate::rdd::combine::prefetch(self.meta.as_ptr().wrapping_add(slot));
     }
 
+    pub(super) fn key_at(&self, slot: u32) -> Option<&K> {
+        self.keys.get(slot as usize)
+    }
+
+    pub(super) fn value_at(&self, slot: u32) -> Option<&S> {
+        self.vals.get(slot as usize)
+    }
+
     #[inline]
     pub(super) fn prefetch_value(&self, slot: u32) {
         self.vals.prefetch(slot as usize);
@@ -496,10 +504,6 @@ impl<K: Key, S: Wire> Group<K, S> {
             }
             i = (i + 1) & mask;
         }
-    }
-
-    pub(super) fn get(&self, hash: u32, key: &K) -> Option<&S> {
-        self.vals.get(self.find(hash, key)? as usize)
     }
 
     /// Gives the state of a key to `f` and does what it wants with it.

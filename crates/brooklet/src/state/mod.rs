@@ -15,4 +15,4 @@ mod slots;
 mod tables;
 
 pub use cell::State;
-pub(crate) use tables::{Beside, Lease, Tables};
+pub(crate) use tables::{Beside, Lease, Place, Tables};

@@ -119,9 +119,18 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
         p.groups.iter().flatten().try_for_each(|g| g.each(&mut f))
     }
 
-    /// The slot of a key that is there.
-    pub(crate) fn slot(&self, part: usize, hash: u32, key: &K) -> Option<u32> {
-        self.parts[part].get().groups[usize::from(group_of(hash))].as_ref()?.find(hash, key)
+    /// The place of a key that is there.
+    pub(crate) fn place(&self, part: usize, hash: u32, key: &K) -> Option<Place> {
+        let p = self.parts[part].get();
+        let slot = p.groups[usize::from(group_of(hash))].as_ref()?.find(hash, key)?;
+        Some(Place::new(hash, slot))
+    }
+
+    /// A partition as it is, to look at. Nothing is changed or undone.
+    pub(crate) fn look(&self, part: usize) -> Lease<'_, K, S, X> {
+        let p = self.parts[part].get();
+        let t = p.version;
+        Lease { tables: self, part, p, base: t, t, committed: true }
     }
 
     /// Looks at what is kept beside the keys of a partition, or changes it before the first batch.
@@ -260,6 +269,26 @@ impl<K: Key, S: Wire, X: Beside> Load<'_, K, S, X> {
     }
 }
 
+/// Where a key is in its partition, as long as it is there: key group and slot.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Place(u32);
+
+impl Place {
+    fn new(hash: u32, slot: u32) -> Place {
+        Place(u32::from(group_of(hash)) << 24 | slot)
+    }
+
+    #[inline]
+    pub(crate) fn group(self) -> u8 {
+        (self.0 >> 24) as u8
+    }
+
+    #[inline]
+    fn slot(self) -> u32 {
+        self.0 & 0xFF_FFFF
+    }
+}
+
 /// The right to change one partition for one batch.
 pub(crate) struct Lease<'a, K: Key, S: Wire, X: Beside = ()> {
     tables: &'a Tables<K, S, X>,
@@ -300,36 +329,54 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
     }
 
     /// Sets the state of a key to what `f` makes of it, or removes the key: for operators' own functions. Returns
-    /// the key's slot in its group, which is its own as long as it is there.
+    /// where the key is, if it is there.
     #[inline]
     pub(crate) fn upsert(
         &mut self,
         hash: u32,
         key: &K,
         f: impl FnOnce(Option<&S>) -> Option<S>,
-    ) -> Option<u32> {
+    ) -> Option<Place> {
         let t = self.t;
-        self.group(hash).upsert(hash, key, t, f)
+        let slot = self.group(hash).upsert(hash, key, t, f)?;
+        Some(Place::new(hash, slot))
     }
 
-    /// [`Lease::upsert`] of a key that is there, by its hash and slot.
+    /// [`Lease::upsert`] of a key that is there.
     #[inline]
-    pub(crate) fn upsert_slot(
-        &mut self,
-        hash: u32,
-        slot: u32,
-        f: impl FnOnce(Option<&S>) -> Option<S>,
-    ) -> bool {
+    pub(crate) fn upsert_at(&mut self, at: Place, f: impl FnOnce(Option<&S>) -> Option<S>) {
         let t = self.t;
-        self.group(hash).upsert_slot(slot, t, f)
-    }
-
-    /// Asks for a slot's value.
-    #[inline]
-    pub(crate) fn prefetch_value(&self, hash: u32, slot: u32) {
-        if let Some(g) = &self.p.groups[usize::from(group_of(hash))] {
-            g.prefetch_value(slot);
+        if let Some(g) = &mut self.p.groups[usize::from(at.group())] {
+            g.upsert_slot(at.slot(), t, f);
         }
+    }
+
+    /// Where a key is.
+    pub(crate) fn place(&self, hash: u32, key: &K) -> Option<Place> {
+        self.find(hash, key).map(|slot| Place::new(hash, slot))
+    }
+
+    /// Asks for the memory of a key's state.
+    #[inline]
+    pub(crate) fn prefetch_at(&self, at: Place) {
+        if let Some(g) = &self.p.groups[usize::from(at.group())] {
+            g.prefetch_value(at.slot());
+        }
+    }
+
+    /// The key at a place, also when it was removed by this batch.
+    pub(crate) fn key_at(&self, at: Place) -> Option<&K> {
+        self.p.groups[usize::from(at.group())].as_ref()?.key_at(at.slot())
+    }
+
+    /// The state of the key at a place.
+    pub(crate) fn state_at(&self, at: Place) -> Option<&S> {
+        self.p.groups[usize::from(at.group())].as_ref()?.value_at(at.slot())
+    }
+
+    /// What is kept beside the keys, to look at.
+    pub(crate) fn beside(&self) -> &X {
+        &self.p.extra
     }
 
     /// What is kept beside the keys.
@@ -352,11 +399,6 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
                 g.pass(t, |k, slot, v| f(i, k, slot, v));
             }
         }
-    }
-
-    /// The state of a key.
-    pub(crate) fn peek(&self, hash: u32, key: &K) -> Option<&S> {
-        self.p.groups[usize::from(group_of(hash))].as_ref()?.get(hash, key)
     }
 
     /// What `get` makes of each key and state, as they are now.
