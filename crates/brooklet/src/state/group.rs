@@ -385,7 +385,11 @@ impl<K, S> Group<K, S> {
         if self.versions.back().is_some_and(|v| v.time > t) {
             return self.read_older(t, from, (out, n), get);
         }
-        let push = |out: &mut Vec<U>, k: &K, v: &S| out.extend(get(k, v));
+        let push = |out: &mut Vec<U>, k: &K, v: &S| {
+            if let Some(x) = get(k, v) {
+                out.push(x);
+            }
+        };
         self.vals.each_with(&self.keys, from, out, push, |out| out.len() >= n)
     }
 

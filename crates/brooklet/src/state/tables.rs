@@ -390,13 +390,16 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
         self.p.groups.iter_mut().flatten().map(|g| g.expire(before, t, &mut f)).sum()
     }
 
-    /// Goes over all keys: `f` gets each key group's number, key, slot and value, and returns the new value, or
-    /// none to remove the key. Comes before any other change.
-    pub(crate) fn pass(&mut self, mut f: impl FnMut(usize, &K, u32, S) -> Option<S>) {
+    /// Goes over all keys, group by group: what `f` makes for a group gets each of its keys with slot and value,
+    /// least slot first, and returns the new value, or none to remove the key. Comes before any other change.
+    pub(crate) fn pass<G>(&mut self, mut f: impl FnMut(usize) -> G)
+    where
+        G: FnMut(&K, u32, S) -> Option<S>,
+    {
         let t = self.t;
         for (i, g) in self.p.groups.iter_mut().enumerate() {
             if let Some(g) = g {
-                g.pass(t, |k, slot, v| f(i, k, slot, v));
+                g.pass(t, f(i));
             }
         }
     }
