@@ -36,6 +36,7 @@ const LIMIT: usize = 4_000;
 
 /// Programs to try; the tests with failures and with received blocks try a part of that.
 const PROGRAMS: u32 = 24_000;
+pub const ALL_CASES: u32 = PROGRAMS + PROGRAMS / 6 + PROGRAMS / 12;
 
 /// Bytes that the block store may hold where it is to be too small.
 const LITTLE_MEMORY: usize = 40;
