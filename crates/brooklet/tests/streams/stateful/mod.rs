@@ -6,7 +6,8 @@ mod naive;
 mod program;
 mod stream;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,10 +19,10 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
 use naive::{Lack, Value, at};
-use program::{Feed, INPUTS, Op, Pair, Program, Use};
-use stream::{Name, Trip, Trips};
+use program::{Feed, INPUTS, Pair, Program, Use};
+use stream::{Records, Trip, Trips};
 
-use super::cases::{cases, config};
+use super::cases::config;
 use super::{HANG, conf, sorted};
 
 /// What `persist` is tried with.
@@ -54,8 +55,6 @@ struct Setting {
     threads: usize,
     parallelism: usize,
     jobs: usize,
-    /// Keys are texts.
-    texts: bool,
     /// Batches that are remembered; all of them are read again after each batch.
     remember: Option<u64>,
     /// All batches are due at once: they overlap where there are several jobs.
@@ -102,6 +101,8 @@ struct Seen {
     outputs: Vec<BTreeMap<u64, Observed>>,
     /// Batches that were read once more: when, output, first batch asked for, records of each RDD.
     again: Vec<(usize, usize, usize, Vec<Vec<Pair>>)>,
+    /// Calls of user functions that failed.
+    tripped: u32,
 }
 
 impl Case {
@@ -127,17 +128,13 @@ impl Case {
     }
 
     fn run(&self) -> Seen {
-        if self.on.texts { self.run_with::<Str>() } else { self.run_with::<i64>() }
-    }
-
-    fn run_with<K: Name>(&self) -> Seen {
         let (streams, outputs, trips) = (self.program.streams(), self.program.outputs(), Trips::default());
         let notes: Vec<Notes> = outputs.iter().map(|_| Notes::default()).collect();
         let mut driver = Driver::with(self.on.engine, self.conf(), |ssc| {
             if let Some(n) = self.on.remember {
                 ssc.remember(seconds(n))?;
             }
-            let made = stream::build::<K>(ssc, &streams, &self.feeds, &trips);
+            let made = stream::build(ssc, &streams, &self.feeds, &trips);
             for ((stream, what), notes) in outputs.iter().zip(&notes) {
                 self.output(&made[*stream], *what, notes.clone());
             }
@@ -164,10 +161,10 @@ impl Case {
         let left: usize = (0..300).map(|part| faults::lose_persisted(ctx, part)).sum();
         assert_eq!(left, 0, "stored blocks are left");
         let outputs = notes.iter().map(|n| n.lock().unwrap().clone()).collect();
-        Seen { outputs, again }
+        Seen { outputs, again, tripped: trips.tripped() }
     }
 
-    fn output<K: Name>(&self, s: &DStream<(K, i64)>, what: Use, notes: Notes) {
+    fn output(&self, s: &Records, what: Use, notes: Notes) {
         if what == Use::Print {
             s.print_to(3, |_| {});
             return;
@@ -196,15 +193,15 @@ impl Case {
     }
 
     /// Reads all batches again that are remembered after batch `b`.
-    fn again<K: Name>(
+    fn again(
         &self,
         b: usize,
-        driver: &Driver<Vec<DStream<(K, i64)>>>,
+        driver: &Driver<Vec<Records>>,
     ) -> Vec<(usize, usize, usize, Vec<Vec<Pair>>)> {
         let Some(n) = self.on.remember else { return Vec::new() };
         let from = (b + 1).saturating_sub(n as usize);
         let time = |b: usize| Time::from_millis(1_000 * at(b));
-        let read = |s: &DStream<(K, i64)>| -> brooklet::Result<Vec<Vec<Pair>>> {
+        let read = |s: &Records| -> brooklet::Result<Vec<Vec<Pair>>> {
             let rdds = s.slice(time(from), time(b))?;
             rdds.iter().map(|rdd| Ok(stream::numbers(rdd.collect()?))).collect()
         };
@@ -323,19 +320,17 @@ fn settings() -> impl Strategy<Value = Setting> {
         select(vec![1usize, 2, 3]),
         1..6usize,
         jobs,
-        rarely(2),
         remember,
         rarely(2),
         rarely(5),
     );
-    all.prop_map(|(engine, threads, parallelism, jobs, texts, remember, at_once, little_memory)| {
+    all.prop_map(|(engine, threads, parallelism, jobs, remember, at_once, little_memory)| {
         let loses = false;
         Setting {
             engine,
             threads,
             parallelism,
             jobs,
-            texts,
             remember,
             at_once,
             little_memory,
@@ -363,19 +358,43 @@ fn tripping(cases: impl Strategy<Value = Case>) -> impl Strategy<Value = Case> {
     })
 }
 
+/// Two windows that are kept up in two ways.
+fn twins() -> impl Strategy<Value = Case> {
+    (program::twins(), program::feeds(), settings()).prop_map(|(program, feeds, on)| {
+        let on = Setting { remember: None, ..on };
+        Case { program, feeds, on, trips: Vec::new() }
+    })
+}
+
+/// Cases whose outputs lose what the stages of their batch have left.
+fn losing() -> impl Strategy<Value = Case> {
+    generated(false).prop_map(|mut case| {
+        let on = Setting { engine: TestEngine::Local, jobs: 1, at_once: false, ..case.on };
+        case.on = Setting { loses: true, remember: None, ..on };
+        case
+    })
+}
+
 /// Tries cases; a failing one is shown in its smallest form.
-fn check(config: Config, cases: impl Strategy<Value = Case>) {
-    check_with(TestRunner::new(config), cases, Case::run);
+fn check(
+    config: Config,
+    cases: impl Strategy<Value = Case>,
+    ran: impl FnMut(&Case, &Seen) -> Result<(), String>,
+) {
+    check_with(TestRunner::new(config), cases, Case::run, ran);
 }
 
 fn check_with(
     mut runner: TestRunner,
     cases: impl Strategy<Value = Case>,
     run: impl Fn(&Case) -> Seen,
+    ran: impl FnMut(&Case, &Seen) -> Result<(), String>,
 ) {
+    let ran = RefCell::new(ran);
     let tried = runner.run(&cases, |case| {
-        case.check(&run(&case)).map_err(TestCaseError::fail)?;
-        Ok(())
+        let seen = run(&case);
+        let checked = case.check(&seen).and_then(|()| (ran.borrow_mut())(&case, &seen));
+        checked.map_err(TestCaseError::fail)
     });
     match tried {
         Ok(()) => {}
@@ -384,17 +403,143 @@ fn check_with(
     }
 }
 
+/// What the cases of a property have met.
+#[derive(Default)]
+struct Coverage {
+    /// In how many cases each operator had something to give.
+    operators: BTreeMap<String, u32>,
+    /// Good batches before, and after, one that failed.
+    failed: u32,
+    good_after_failed: u32,
+    tripped: u32,
+}
+
+impl Coverage {
+    fn note(&mut self, case: &Case, seen: &Seen) {
+        let (streams, mut failed) = (case.program.streams(), false);
+        let mut busy = BTreeSet::new();
+        for batch in case.expected() {
+            for (stream, value) in streams.iter().zip(&batch.streams) {
+                if let (Some(op), Ok(Some(records))) = (stream.op, value)
+                    && !records.is_empty()
+                {
+                    let text = format!("{op:?}");
+                    busy.insert(text.split('(').next().unwrap_or_default().to_string());
+                }
+            }
+            failed |= !batch.good;
+            self.failed += u32::from(!batch.good);
+            self.good_after_failed += u32::from(batch.good && failed);
+        }
+        busy.into_iter().for_each(|op| *self.operators.entry(op).or_default() += 1);
+        self.tripped += seen.tripped;
+    }
+}
+
 #[test]
 fn every_batch_is_what_a_recomputation_from_all_batches_gives() {
-    check(config("windows and state", SOUND), generated(false));
+    let mut coverage = Coverage::default();
+    let config = config("windows and state", SOUND);
+    let asked = config.cases;
+    check(config, generated(false), |case, seen| {
+        coverage.note(case, seen);
+        Ok(())
+    });
+    if asked >= SOUND {
+        let Coverage { operators, failed, good_after_failed, .. } = coverage;
+        assert_eq!(operators.len(), 27, "{operators:?}");
+        assert!(operators.values().all(|n| *n > asked / 200), "{operators:?}");
+        assert!(failed.min(good_after_failed) > asked / 20, "{failed} {good_after_failed}");
+    }
 }
 
 #[test]
 fn tasks_that_fail_and_are_tried_again_change_nothing() {
-    check(config("windows and state, tasks tried again", TRIPPED), tripping(generated(false)));
+    let (config, mut tripped) = (config("windows and state, tasks tried again", TRIPPED), 0);
+    let asked = config.cases;
+    check(config, tripping(generated(false)), |_, seen| {
+        tripped += seen.tripped;
+        Ok(())
+    });
+    assert!(tripped >= asked / 2, "only {tripped} calls have failed");
 }
 
 #[test]
 fn batches_that_fail_for_good_leave_no_trace() {
-    check(config("windows and state, failed batches", FAILED), tripping(generated(true)));
+    let mut coverage = Coverage::default();
+    let config = config("windows and state, failed batches", FAILED);
+    let asked = config.cases;
+    check(config, tripping(generated(true)), |case, seen| {
+        coverage.note(case, seen);
+        Ok(())
+    });
+    if asked >= FAILED {
+        let Coverage { failed, good_after_failed, tripped, .. } = coverage;
+        assert!(failed > asked / 2 && good_after_failed > asked / 2, "{failed} {good_after_failed}");
+        assert!(tripped > asked / 4, "only {tripped} calls have failed");
+    }
+}
+
+#[test]
+fn what_stages_have_left_is_made_again_when_it_is_lost() {
+    check(config("windows and state, lost outputs", LOST), losing(), |_, _| Ok(()));
+}
+
+#[test]
+fn windows_with_and_without_an_inverse_agree() {
+    let config = config("windows with and without inverse", AGREED);
+    check(config, tripping(twins()), |_, seen| {
+        let [without, with] = &seen.outputs[..] else { return Err("two outputs".into()) };
+        for (t, saw) in without {
+            let (Observed::Records(a), Some(Observed::Records(b))) = (saw, with.get(t)) else {
+                return Err(format!("batch {t} has nothing to compare"));
+            };
+            // What has left the window is worth nothing.
+            let left: Vec<&Pair> = b.iter().filter(|r| !a.contains(r)).collect();
+            let same = a.len() + left.len() == b.len() && left.iter().all(|(_, v)| *v == 0);
+            if !same {
+                return Err(format!("batch {t}:\n  without {a:?}\n  with    {b:?}"));
+            }
+        }
+        Ok(())
+    });
+}
+
+/// The oracle and the generator aren't blind: an operator that is wrong in one place is found, and what is
+/// shown of it is short.
+#[test]
+fn a_wrong_window_is_found_and_shown_as_a_short_program() {
+    let wrong = std::panic::catch_unwind(|| {
+        let config = Config { cases: 2_000, failure_persistence: None, ..Config::default() };
+        let always_the_same = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let runner = TestRunner::new_with_rng(config, always_the_same);
+        let run = |case: &Case| {
+            let streams = case.program.streams();
+            let mut outputs = Vec::new();
+            for (s, _) in case.program.outputs() {
+                let counts = matches!(streams[s].op, Some(program::Op::CountWindow(_)));
+                let mut saw = BTreeMap::new();
+                for (b, batch) in case.expected().into_iter().enumerate() {
+                    if let (true, Ok(Some(mut records))) = (batch.good, batch.streams[s].clone()) {
+                        // Zero instead of nothing before the first record.
+                        if counts && records.is_empty() {
+                            records.push((0, 0));
+                        }
+                        saw.insert(at(b), Observed::Records(sorted(records)));
+                    }
+                }
+                outputs.push(saw);
+            }
+            Seen { outputs, again: Vec::new(), tripped: 0 }
+        };
+        let collected = generated(false).prop_map(|mut case| {
+            case.program = case.program.collected();
+            case
+        });
+        check_with(runner, collected, run, |_, _| Ok(()));
+    });
+    let text = *wrong.unwrap_err().downcast::<String>().unwrap();
+    let steps: Vec<&str> = text.lines().filter(|l| l.contains(" of (")).collect();
+    assert!(steps.len() <= 2, "{text}");
+    assert!(steps.last().is_some_and(|s| s.contains(" = count_by_window")), "{text}");
 }

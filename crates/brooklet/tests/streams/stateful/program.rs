@@ -98,8 +98,6 @@ pub struct Spec {
     pub initial: bool,
     /// In half batches; only of `map_with_state`.
     pub timeout: Option<u64>,
-    /// A state that owns memory.
-    pub heavy: bool,
     /// The function panics at values with this rest, each time: the batch fails for good.
     pub poison: Option<i64>,
 }
@@ -253,6 +251,12 @@ impl Program {
     pub fn outputs(&self) -> Vec<(usize, Use)> {
         let n = INPUTS + self.steps.len();
         self.outputs.iter().map(|(o, u)| (o % n, *u)).chain([(n - 1, self.last)]).collect()
+    }
+
+    /// The same with outputs that collect every batch.
+    pub fn collected(mut self) -> Program {
+        self.outputs.iter_mut().for_each(|(_, u)| *u = Use::Collect);
+        Program { last: Use::Collect, ..self }
     }
 
     /// Only the first `steps` steps.
@@ -438,10 +442,10 @@ fn state(poisoned: bool) -> impl Strategy<Value = Op> {
         let poison = if poisoned { prop::option::of(0..POISON).boxed() } else { Just(None).boxed() };
         let timeout = prop::option::of(1..9u64);
         let api = select(vec![Api::Plain, Api::Spec, Api::Spec, Api::At]);
-        let all = (api, form(), any::<bool>(), timeout, any::<bool>(), poison);
-        all.prop_map(|(api, form, initial, timeout, heavy, poison)| match api {
-            Api::Plain => Spec { api, form: Form::Default, initial: false, timeout: None, heavy, poison },
-            _ => Spec { api, form, initial, timeout, heavy, poison },
+        let all = (api, form(), any::<bool>(), timeout, poison);
+        all.prop_map(|(api, form, initial, timeout, poison)| match api {
+            Api::Plain => Spec { api, form: Form::Default, initial: false, timeout: None, poison },
+            _ => Spec { api, form, initial, timeout, poison },
         })
     };
     let without = |spec: Spec| Spec { timeout: None, ..spec };
@@ -453,22 +457,26 @@ fn state(poisoned: bool) -> impl Strategy<Value = Op> {
 }
 
 fn plain(poisoned: bool) -> impl Strategy<Value = Op> {
-    let fails = prop_oneof![
-        2 => (0..POISON).prop_map(Op::Poison),
-        1 => (0..REFUSE).prop_map(Op::Refuse),
-    ];
+    let fails = if poisoned {
+        prop_oneof![
+            2 => (0..POISON).prop_map(Op::Poison),
+            1 => (0..REFUSE).prop_map(Op::Refuse),
+        ]
+        .boxed()
+    } else {
+        Just(Op::Boxed).boxed()
+    };
     prop_oneof![
         2 => (-3..4i64).prop_map(Op::MapValues),
         1 => (1..8i64).prop_map(Op::KeyRest),
         1 => (1..5i64).prop_map(Op::Filter),
-        1 => Just(Op::Boxed),
         1 => (0..super::LEVELS.len()).prop_map(Op::Persist),
         2 => Just(Op::Count),
         2 => form().prop_map(Op::ReduceByKey),
         3 => Just(Op::Union),
         2 => form().prop_map(Op::Join),
         2 => Just(Op::Largest),
-        if poisoned { 12 } else { 0 } => fails,
+        if poisoned { 12 } else { 1 } => fails,
     ]
 }
 
@@ -494,6 +502,24 @@ pub fn programs(poisoned: bool) -> impl Strategy<Value = Program> {
     let steps = prop::collection::vec(step(poisoned), 1..6);
     let outputs = prop::collection::vec((0..100usize, uses()), 0..4);
     (steps, outputs, uses()).prop_map(|(steps, outputs, last)| Program { steps, outputs, last })
+}
+
+/// Two windows over the first input that differ in how they are kept up: without an inverse function, and
+/// with one.
+pub fn twins() -> impl Strategy<Value = Program> {
+    let by_key = (span(), inverse(), form(), form()).prop_map(|(s, m, f, g)| {
+        [Op::ReduceKeyWindow(s, f, m), Op::ReduceKeyWindowFilter(s, g, m, Keep::All)]
+    });
+    let kept = (span(), inverse(), form())
+        .prop_map(|(s, m, f)| [Op::ReduceKeyWindow(s, f, m), Op::ReduceKeyWindowInv(s, m)]);
+    let whole = (span(), inverse())
+        .prop_map(|(s, m)| [Op::ReduceWindow(s, m), Op::ReduceWindowInv(s, m)]);
+    prop_oneof![2 => by_key, 2 => kept, 1 => whole].prop_map(|ops| Program {
+        // 3 is the first input, when two or three streams are there.
+        steps: ops.into_iter().zip([4, 3]).map(|(op, n)| Step { op, from: [n, 0] }).collect(),
+        outputs: vec![(2, Use::Collect)],
+        last: Use::Collect,
+    })
 }
 
 /// Keys: few, many, or nearly all the same.

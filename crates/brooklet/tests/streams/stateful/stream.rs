@@ -1,45 +1,30 @@
 //! The same programs through the public API.
 
 use std::collections::VecDeque;
-use std::fmt::Debug;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use brooklet::prelude::*;
-use brooklet::{Input, Key, Partitioner, Partitions, Wire};
+use brooklet::{Input, Partitioner, Partitions, StateStream, Wire};
 
 use super::naive::{self, Cell, NOTHING, joined, keeps, merge, poisoned, pushed};
 use super::program::{Api, Feed, Form, Keep, Mapping, Merge, Op, POISON, Pair, Parts, REFUSE, Spec};
 use super::program::{Span, Stream, Update};
 
-/// A key as the engine has it, for the number that it is in the recomputation.
-pub trait Name: Key + Ord + Debug {
-    fn of(k: i64) -> Self;
-    fn number(&self) -> i64;
+/// The key for a number of the recomputation: some are short, some too long to be kept inline and cut out of
+/// a longer text.
+fn name(k: i64) -> Str {
+    if k % 3 == 0 {
+        return format!("key {k}").into();
+    }
+    let line: Str = format!("much longer than what is kept inline: key {k}, {:64}", "rest").into();
+    line.split(',').next().unwrap_or_default()
 }
 
-impl Name for i64 {
-    fn of(k: i64) -> i64 {
-        k
-    }
-    fn number(&self) -> i64 {
-        *self
-    }
-}
-
-/// Some short, some too long to be kept inline and cut out of a longer text.
-impl Name for Str {
-    fn of(k: i64) -> Str {
-        if k % 3 == 0 {
-            return format!("key {k}").into();
-        }
-        let line: Str = format!("much longer than what is kept inline: key {k}, {:64}", "rest").into();
-        line.split(',').next().unwrap_or_default()
-    }
-    fn number(&self) -> i64 {
-        self.rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or(i64::MIN)
-    }
+fn number(key: &Str) -> i64 {
+    key.rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or(i64::MIN)
 }
 
 /// A state as the engine has it.
@@ -95,12 +80,12 @@ impl<S: Held> Cell for Engine<'_, S> {
 /// The key's rest decides.
 struct Rest(usize);
 
-impl<K: Name> Partitioner<K> for Rest {
+impl Partitioner<Str> for Rest {
     fn partitions(&self) -> usize {
         self.0
     }
-    fn partition(&self, key: &K) -> usize {
-        key.number().rem_euclid(self.0 as i64) as usize
+    fn partition(&self, key: &Str) -> usize {
+        number(key).rem_euclid(self.0 as i64) as usize
     }
     fn name(&self) -> String {
         "rest".into()
@@ -127,7 +112,10 @@ struct Armed {
 
 /// Where functions of the user fail.
 #[derive(Clone, Default)]
-pub struct Trips(Arc<Mutex<Option<Armed>>>);
+pub struct Trips {
+    armed: Arc<Mutex<Option<Armed>>>,
+    tripped: Arc<AtomicU32>,
+}
 
 impl Trips {
     /// From here on, until the next call.
@@ -135,8 +123,13 @@ impl Trips {
         *self.lock() = trip.map(|t| Armed { op: t.op, calls: 0, after: t.after, times: t.times });
     }
 
+    /// How often that was.
+    pub fn tripped(&self) -> u32 {
+        self.tripped.load(Relaxed)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Armed>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.armed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One call of a function of operator `op`.
@@ -147,6 +140,7 @@ impl Trips {
         if a.calls > a.after {
             (a.calls, a.times) = (0, a.times - 1);
             drop(armed);
+            self.tripped.fetch_add(1, Relaxed);
             fail();
         }
     }
@@ -158,57 +152,56 @@ fn fail() -> ! {
 }
 
 /// An input that gives what it is told for each batch, also nothing.
-pub struct Script<K> {
+pub struct Script {
     feed: VecDeque<Option<Parts>>,
     trips: Trips,
-    key: std::marker::PhantomData<fn() -> K>,
 }
 
-impl<K> Script<K> {
-    fn new(feed: &Feed, trips: &Trips) -> Script<K> {
+impl Script {
+    fn new(feed: &Feed, trips: &Trips) -> Script {
         let feed = feed.iter().cloned().collect();
-        Script { feed, trips: trips.clone(), key: std::marker::PhantomData }
+        Script { feed, trips: trips.clone() }
     }
 }
 
-impl<K: Name> Input for Script<K> {
-    type Item = (K, i64);
+impl Input for Script {
+    type Item = (Str, i64);
     type Slice = Parts;
-    type Pipe = Partitions<(K, i64)>;
+    type Pipe = Partitions<(Str, i64)>;
 
     fn allocate(&mut self, _: Time, _: Option<u64>) -> Result<Option<Parts>, BoxError> {
         Ok(self.feed.pop_front().ok_or("there is no such batch")?)
     }
 
-    fn read(&self, slice: &Arc<Parts>) -> Result<Partitions<(K, i64)>, BoxError> {
+    fn read(&self, slice: &Arc<Parts>) -> Result<Partitions<(Str, i64)>, BoxError> {
         let (parts, trips) = (slice.clone(), self.trips.clone());
         Ok(Partitions::from_fn(parts.len(), move |i| {
             trips.call(0);
-            parts[i].iter().map(|(k, v)| (K::of(*k), *v)).collect::<Vec<_>>()
+            parts[i].iter().map(|(k, v)| (name(*k), *v)).collect::<Vec<_>>()
         }))
     }
 }
 
-type Records<K> = DStream<(K, i64)>;
+pub type Records = DStream<(Str, i64)>;
 
 /// Makes the streams of a program one by one.
-pub struct Build<'a, K> {
+pub struct Build<'a> {
     ssc: &'a StreamingContext,
     trips: &'a Trips,
-    streams: Vec<Records<K>>,
+    streams: Vec<Records>,
     /// The snapshots of those that have a state.
-    snapshots: Vec<Option<Rc<dyn Fn() -> Records<K>>>>,
+    snapshots: Vec<Option<Rc<dyn Fn() -> Records>>>,
 }
 
 /// The streams of the program: the inputs, then what each step makes.
-pub fn build<K: Name>(
+pub fn build(
     ssc: &StreamingContext,
     program: &[Stream],
     feeds: &[Feed],
     trips: &Trips,
-) -> Vec<Records<K>> {
-    let inputs = feeds.iter().map(|feed| ssc.input_stream(Script::<K>::new(feed, trips)));
-    let streams: Vec<Records<K>> = inputs.collect();
+) -> Vec<Records> {
+    let inputs = feeds.iter().map(|feed| ssc.input_stream(Script::new(feed, trips)));
+    let streams: Vec<Records> = inputs.collect();
     let snapshots = vec![None; streams.len()];
     let mut b = Build { ssc, trips, streams, snapshots };
     for stream in program {
@@ -222,10 +215,10 @@ pub fn build<K: Name>(
     b.streams
 }
 
-type Snapshots<K> = Option<Rc<dyn Fn() -> Records<K>>>;
+type Snapshots = Option<Rc<dyn Fn() -> Records>>;
 
-impl<K: Name> Build<'_, K> {
-    fn step(&self, op: Op, stream: &Stream) -> (Records<K>, Snapshots<K>) {
+impl Build<'_> {
+    fn step(&self, op: Op, stream: &Stream) -> (Records, Snapshots) {
         let mut s = self.streams[stream.from[0]].clone();
         if stream.sums_first {
             s = s.reduce_by_key(|a, b| merge(Merge::Add, a, b));
@@ -237,10 +230,8 @@ impl<K: Name> Build<'_, K> {
                 Some(snapshots) => snapshots(),
                 None => unreachable!("a stream without state"),
             },
-            Op::MapState(m, spec) if spec.heavy => return self.map_state::<Vec<i64>>(&s, m, spec),
-            Op::MapState(m, spec) => return self.map_state::<i64>(&s, m, spec),
-            Op::UpdateState(u, spec) if spec.heavy => self.update_state::<Vec<i64>>(&s, u, spec),
-            Op::UpdateState(u, spec) => self.update_state::<i64>(&s, u, spec),
+            Op::MapState(m, spec) => return self.map_state(&s, m, spec),
+            Op::UpdateState(u, spec) => self.update_state(&s, u, spec),
             op => match op.span() {
                 Some(span) => self.window(op, span, &s),
                 None => plain(op, &s),
@@ -272,19 +263,19 @@ impl<K: Name> Build<'_, K> {
         }
     }
 
-    fn keeping(&self, keep: Keep) -> impl Fn(&K, &i64) -> bool + Send + Sync + 'static {
+    fn keeping(&self, keep: Keep) -> impl Fn(&Str, &i64) -> bool + Send + Sync + 'static {
         let trip = self.tripping();
         move |k, v| {
             trip();
-            keeps(keep, k.number(), *v)
+            keeps(keep, number(k), *v)
         }
     }
 
-    fn window(&self, op: Op, span: Span, s: &Records<K>) -> Records<K> {
+    fn window(&self, op: Op, span: Span, s: &Records) -> Records {
         let p = s.slide_duration();
         let times = |n: u64| p * u32::try_from(n).unwrap_or(1);
         let (w, slide): (Duration, Option<Duration>) = (times(span.window), span.slide.map(times));
-        let named = |v: i64| (K::of(0), v);
+        let named = |v: i64| (name(0), v);
         match op {
             Op::Window(_) => s.window(w, slide),
             Op::ReduceWindow(_, m) => {
@@ -337,10 +328,10 @@ impl<K: Name> Build<'_, K> {
         }
     }
 
-    fn spec<S: Held>(&self, spec: Spec) -> StateSpec<K, S> {
+    fn spec<S: Held>(&self, spec: Spec) -> StateSpec<Str, S> {
         let mut made = StateSpec::new();
         if spec.initial {
-            let states = naive::initial().into_iter().map(|(k, s)| (K::of(k), S::of(s)));
+            let states = naive::initial().into_iter().map(|(k, s)| (name(k), S::of(s)));
             made = made.initial_state(self.ssc.context().parallelize(states, 2));
         }
         if let Some(half) = spec.timeout {
@@ -353,60 +344,84 @@ impl<K: Name> Build<'_, K> {
         }
     }
 
-    fn map_state<S: Held>(&self, s: &Records<K>, m: Mapping, spec: Spec) -> (Records<K>, Snapshots<K>) {
+    fn map_state(&self, s: &Records, m: Mapping, spec: Spec) -> (Records, Snapshots) {
         let trip = self.tripping();
-        let call = move |t: u64, k: &K, v: Option<i64>, state: &mut State<S>| {
+        let before = move |v: Option<i64>, timing_out: bool| {
             trip();
+            assert_eq!(timing_out, v.is_none());
             if v.is_some_and(|v| poisoned(spec, v)) {
                 fail();
             }
-            assert_eq!(state.is_timing_out(), v.is_none());
-            naive::mapped(m, t, k.number(), v, &mut Engine(state))
         };
-        let timed = call.clone();
-        let some = move |k: &K, v: Option<i64>, state: &mut State<S>| {
-            (k.clone(), call(0, k, v, state).unwrap_or(NOTHING))
-        };
-        let stream = match spec.api {
-            Api::Plain => s.map_with_state(some),
-            Api::Spec => s.map_with_state_spec(self.spec(spec), some),
-            Api::At => s.map_with_state_at(self.spec(spec), move |t, k: &K, v, state| {
-                timed(t.millis(), k, v, state).map(|out| (k.clone(), out))
-            }),
-        };
-        let mapped = (*stream).clone();
-        let snapshots = move || stream.state_snapshots().map_values(|s| s.value()).boxed();
-        (mapped, Some(Rc::new(snapshots)))
+        match spec.api {
+            Api::Plain => with_snapshots(s.map_with_state(some::<i64>(m, before))),
+            Api::Spec => {
+                let f = some::<Vec<i64>>(m, before);
+                with_snapshots(s.map_with_state_spec(self.spec(spec), f))
+            }
+            Api::At => {
+                let f = move |t: Time, k: &Str, v: Option<i64>, state: &mut State<i64>| {
+                    before(v, state.is_timing_out());
+                    let out = naive::mapped(m, t.millis(), number(k), v, &mut Engine(state));
+                    out.map(|out| (k.clone(), out))
+                };
+                with_snapshots(s.map_with_state_at(self.spec(spec), f))
+            }
+        }
     }
 
-    fn update_state<S: Held>(&self, s: &Records<K>, u: Update, spec: Spec) -> Records<K> {
+    fn update_state(&self, s: &Records, u: Update, spec: Spec) -> Records {
         let trip = self.tripping();
-        let call = move |t: u64, k: i64, new: &[i64], old: Option<S>| {
+        let before = move |new: &[i64]| {
             trip();
             if new.iter().any(|v| poisoned(spec, *v)) {
                 fail();
             }
-            naive::updated(u, t, k, new, old.map(|s| s.value())).map(S::of)
         };
-        // Only the last form is told the key.
-        let states = match spec.api {
-            Api::Plain => s.update_state_by_key(move |new, old| call(0, 0, new, old)),
-            Api::Spec => {
-                s.update_state_by_key_spec(self.spec(spec), move |new, old| call(0, 0, new, old))
-            }
-            Api::At => s.update_state_by_key_at(self.spec(spec), move |t, k: &K, new, old| {
-                call(t.millis(), k.number(), new, old)
+        // Only the last form is told time and key.
+        match spec.api {
+            Api::Plain => s.update_state_by_key(move |new, old| {
+                before(new);
+                naive::updated(u, 0, 0, new, old)
             }),
-        };
-        states.map_values(|s| s.value()).boxed()
+            Api::Spec => {
+                let f = move |new: &[i64], old: Option<Vec<i64>>| {
+                    before(new);
+                    naive::updated(u, 0, 0, new, old.map(|s| s.value())).map(Vec::of)
+                };
+                s.update_state_by_key_spec(self.spec(spec), f).map_values(|s| s.value()).boxed()
+            }
+            Api::At => s.update_state_by_key_at(self.spec(spec), move |t, k, new, old| {
+                before(new);
+                naive::updated(u, t.millis(), number(k), new, old)
+            }),
+        }
     }
 }
 
-fn plain<K: Name>(op: Op, s: &Records<K>) -> Records<K> {
+/// A function that returns something in any case.
+fn some<S: Held>(
+    m: Mapping,
+    before: impl Fn(Option<i64>, bool) + Send + Sync + 'static,
+) -> impl Fn(&Str, Option<i64>, &mut State<S>) -> (Str, i64) + Send + Sync + 'static {
+    move |k, v, state| {
+        before(v, state.is_timing_out());
+        let out = naive::mapped(m, 0, number(k), v, &mut Engine(state));
+        (k.clone(), out.unwrap_or(NOTHING))
+    }
+}
+
+fn with_snapshots<S: Held>(stream: StateStream<Str, S, (Str, i64)>) -> (Records, Snapshots) {
+    let mapped = (*stream).clone();
+    let snapshots = move || stream.state_snapshots().map_values(|s| s.value()).boxed();
+    (mapped, Some(Rc::new(snapshots)))
+}
+
+fn plain(op: Op, s: &Records) -> Records {
     match op {
         Op::MapValues(c) => s.map_values(move |v| v.wrapping_mul(c)).boxed(),
-        Op::KeyRest(m) => s.map(move |(k, v)| (K::of(k.number().rem_euclid(m)), v)).boxed(),
-        Op::Filter(m) => s.filter(move |(k, v)| naive::filtered((k.number(), *v), m)).boxed(),
+        Op::KeyRest(m) => s.map(move |(k, v)| (name(number(&k).rem_euclid(m)), v)).boxed(),
+        Op::Filter(m) => s.filter(move |(k, v)| naive::filtered((number(k), *v), m)).boxed(),
         Op::Poison(rest) => s
             .filter(move |(_, v)| {
                 if v.rem_euclid(POISON) == rest {
@@ -417,7 +432,7 @@ fn plain<K: Name>(op: Op, s: &Records<K>) -> Records<K> {
             .boxed(),
         Op::Boxed => s.boxed(),
         Op::Persist(level) => s.persist(super::LEVELS[level]),
-        Op::Count => s.count().map(|n| (K::of(0), n as i64)).boxed(),
+        Op::Count => s.count().map(|n| (name(0), n as i64)).boxed(),
         Op::ReduceByKey(form) => {
             let f = |a, b| merge(Merge::Add, a, b);
             match form {
@@ -438,7 +453,7 @@ fn plain<K: Name>(op: Op, s: &Records<K>) -> Records<K> {
     }
 }
 
-fn join<K: Name>(l: &Records<K>, r: &Records<K>, form: Form) -> Records<K> {
+fn join(l: &Records, r: &Records, form: Form) -> Records {
     let pairs = match form {
         Form::Default => l.join(r),
         Form::Into(n) => l.join_into(r, n),
@@ -448,6 +463,6 @@ fn join<K: Name>(l: &Records<K>, r: &Records<K>, form: Form) -> Records<K> {
 }
 
 /// Records as the recomputation has them.
-pub fn numbers<K: Name>(records: Vec<(K, i64)>) -> Vec<Pair> {
-    super::sorted(records.into_iter().map(|(k, v)| (k.number(), v)).collect())
+pub fn numbers(records: Vec<(Str, i64)>) -> Vec<Pair> {
+    super::sorted(records.into_iter().map(|(k, v)| (number(&k), v)).collect())
 }
