@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::type_complexity)] // a failed step is a failed test
 
+mod cases;
 mod checkpoint;
 mod compile_fail;
 mod engines;
@@ -18,6 +19,7 @@ mod review;
 mod save;
 mod seams;
 mod serve;
+mod stateful;
 
 use std::time::Duration;
 
