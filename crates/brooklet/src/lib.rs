@@ -13,6 +13,7 @@ mod data;
 mod dstream;
 pub mod engine;
 mod error;
+mod event_time;
 #[cfg(feature = "http")]
 mod http;
 pub mod metrics;
@@ -39,6 +40,7 @@ pub use dstream::{
 };
 pub use engine::{Accumulate, Accumulator, Broadcast, DoubleSum, LongSum, Site, TaskError};
 pub use error::{BoxError, Error, Result};
+pub use event_time::Window;
 #[cfg(feature = "http")]
 pub use http::{HttpOptions, Publisher, ServeOptions};
 pub use rdd::{
