@@ -24,28 +24,25 @@ pub(crate) enum Placed {
 }
 
 impl Grid {
-    /// Puts a record with time `event` into its open windows, by the watermark from before the batch.
+    /// The open windows of a record with time `event`, earliest first, by the watermark from before the
+    /// batch, and whether these are all that it has.
     #[inline]
     pub(crate) fn place(
         &self,
         event: Time,
         watermark: Time,
-        mut put: impl FnMut(Window),
-    ) -> Placed {
-        let (mut passed, mut open) = (false, false);
-        for w in self.windows(event) {
-            if w.is_passed(watermark) {
-                passed = true;
-            } else {
-                open = true;
-                put(w);
-            }
+    ) -> (Placed, impl Iterator<Item = Window> + use<>) {
+        let mut windows = self.windows(event).peekable();
+        let mut passed = false;
+        while windows.next_if(|w| w.is_passed(watermark)).is_some() {
+            passed = true;
         }
-        match (passed, open) {
+        let placed = match (passed, windows.peek()) {
             (false, _) => Placed::InTime,
-            (true, true) => Placed::Partly,
-            (true, false) => Placed::Late,
-        }
+            (true, Some(_)) => Placed::Partly,
+            (true, None) => Placed::Late,
+        };
+        (placed, windows)
     }
 }
 
@@ -59,9 +56,8 @@ mod tests {
     }
 
     fn place(g: Grid, event: u64, watermark: u64) -> (Placed, Vec<u64>) {
-        let mut ends = Vec::new();
-        let placed = g.place(at(event), at(watermark), |w| ends.push(w.end().millis()));
-        (placed, ends)
+        let (placed, open) = g.place(at(event), at(watermark));
+        (placed, open.map(|w| w.end().millis()).collect())
     }
 
     #[test]

@@ -17,12 +17,8 @@ mod tests;
 mod watermark;
 mod window;
 
-#[allow(unused_imports)]
 pub(crate) use late::{Placed, is_rejected};
-#[allow(unused_imports)]
 pub(crate) use session::Sessions;
-#[allow(unused_imports)]
-pub(crate) use watermark::{Progress, Seen, Watermark, WatermarkRule, lowest};
-#[allow(unused_imports)]
-pub(crate) use window::Grid;
+pub(crate) use watermark::{Progress, Watermark, WatermarkRule, lowest};
 pub use window::Window;
+pub(crate) use window::{Grid, window_millis};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Window;
 use crate::Time;
+use crate::rdd::combine::Combine;
 
 /// The open sessions of one key. A session ends a gap after its last record; two records belong to one
 /// session when they are less than the gap apart.
@@ -19,16 +20,6 @@ impl<A> Default for Sessions<A> {
     fn default() -> Self {
         Sessions { open: Vec::new() }
     }
-}
-
-/// What a session's records are combined into.
-pub(crate) trait Fold<V, A> {
-    /// A session of one record.
-    fn first(&self, v: V) -> A;
-    /// One more record.
-    fn add(&self, a: A, v: V) -> A;
-    /// Two sessions that have become one, the earlier first.
-    fn merge(&self, a: A, b: A) -> A;
 }
 
 impl<A> Sessions<A> {
@@ -48,11 +39,6 @@ impl<A> Sessions<A> {
         self.open.drain(..n)
     }
 
-    /// Takes all sessions out, ended or not.
-    pub(crate) fn close_all(&mut self) -> impl Iterator<Item = (Window, A)> {
-        self.open.drain(..)
-    }
-
     /// Adds the records of one batch, after [`Sessions::close`] by the same watermark. Their order doesn't
     /// matter for which sessions there are: a record is late when the session that it makes with its
     /// neighbours in the batch has ended by the watermark and reaches no open session.
@@ -64,7 +50,7 @@ impl<A> Sessions<A> {
         mut batch: Vec<(Time, V)>,
         gap: Duration,
         watermark: Time,
-        fold: &impl Fold<V, A>,
+        f: &impl Combine<V, A>,
         mut late: impl FnMut(Time, V),
     ) {
         batch.sort_by_key(|(t, _)| *t);
@@ -90,14 +76,14 @@ impl<A> Sessions<A> {
             });
             for (_, v) in run {
                 all = Some(match all {
-                    Some(a) => fold.add(a, v),
-                    None => fold.first(v),
+                    Some(a) => f.add(a, v),
+                    None => f.create(v),
                 });
             }
             let later: Vec<(Window, A)> = joined.collect();
             for (w, b) in later {
                 window = window.cover(w);
-                all = all.map(|a| fold.merge(a, b));
+                all = all.map(|a| f.merge(a, b));
             }
             if let Some(all) = all {
                 self.open.insert(from, (window, all));
@@ -108,25 +94,11 @@ impl<A> Sessions<A> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::collect;
     use super::*;
     use crate::millis;
 
     const NONE: [u32; 0] = [];
-
-    struct Collect;
-    impl Fold<u32, Vec<u32>> for Collect {
-        fn first(&self, v: u32) -> Vec<u32> {
-            vec![v]
-        }
-        fn add(&self, mut a: Vec<u32>, v: u32) -> Vec<u32> {
-            a.push(v);
-            a
-        }
-        fn merge(&self, mut a: Vec<u32>, b: Vec<u32>) -> Vec<u32> {
-            a.extend(b);
-            a
-        }
-    }
 
     fn at(ms: u64) -> Time {
         Time::from_millis(ms)
@@ -136,7 +108,7 @@ mod tests {
     fn add(s: &mut Sessions<Vec<u32>>, times: &[u32], watermark: u64) -> Vec<u32> {
         let batch = times.iter().map(|t| (at(u64::from(*t)), *t)).collect();
         let mut late = Vec::new();
-        s.add(batch, millis(10), at(watermark), &Collect, |_, v| late.push(v));
+        s.add(batch, millis(10), at(watermark), &collect(), |_, v| late.push(v));
         late
     }
 
@@ -187,7 +159,7 @@ mod tests {
         assert_eq!(closed, [15, 40]);
         assert_eq!(add(&mut s, &[7, 29, 31], 40), [7], "31 begins a session that 29 belongs to");
         assert_eq!(open(&s), [(29, 41, vec![29, 31]), (70, 80, vec![70])]);
-        assert_eq!(s.close_all().count(), 2);
+        assert_eq!(s.close(at(u64::MAX)).count(), 2);
         assert!(s.is_empty());
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::session::Fold;
 use super::*;
+use crate::rdd::combine::{ByCombine, Combine};
 use crate::{Time, millis, seconds};
 
 type Key = u8;
@@ -53,19 +53,17 @@ impl Given {
     }
 }
 
-struct Collect;
-impl Fold<u32, Vec<u32>> for Collect {
-    fn first(&self, v: u32) -> Vec<u32> {
-        vec![v]
-    }
-    fn add(&self, mut a: Vec<u32>, v: u32) -> Vec<u32> {
+/// Numbers in the order in which they were combined.
+pub(super) fn collect() -> impl Combine<u32, Vec<u32>> {
+    let add = |mut a: Vec<u32>, v| {
         a.push(v);
         a
-    }
-    fn merge(&self, mut a: Vec<u32>, b: Vec<u32>) -> Vec<u32> {
+    };
+    let merge = |mut a: Vec<u32>, b: Vec<u32>| {
         a.extend(b);
         a
-    }
+    };
+    ByCombine { create: |v| vec![v], add, merge }
 }
 
 fn at(ms: u64) -> Time {
@@ -105,8 +103,9 @@ fn run(program: Program, batches: &[Batch], flush: bool) -> Given {
             Windows::Grid(g) => {
                 for (key, records) in taken {
                     for (event, n) in records {
-                        let put = |w| grid.entry((w, key)).or_default().push(n);
-                        match g.place(event, before, put) {
+                        let (placed, open) = g.place(event, before);
+                        open.for_each(|w| grid.entry((w, key)).or_default().push(n));
+                        match placed {
                             Placed::InTime => {}
                             Placed::Partly => given.partly += 1,
                             Placed::Late => given.late.push(n),
@@ -127,7 +126,7 @@ fn run(program: Program, batches: &[Batch], flush: bool) -> Given {
                 }
                 for (key, records) in taken {
                     let late = |_, n| given.late.push(n);
-                    sessions.entry(key).or_default().add(records, gap, before, &Collect, late);
+                    sessions.entry(key).or_default().add(records, gap, before, &collect(), late);
                 }
             }
         }
@@ -136,7 +135,7 @@ fn run(program: Program, batches: &[Batch], flush: bool) -> Given {
     if flush {
         given.fired.extend(grid.into_iter().map(|((w, key), v)| (key, w, v)));
         for (key, mut s) in sessions {
-            given.fired.extend(s.close_all().map(|(w, v)| (key, w, v)));
+            given.fired.extend(s.close(at(u64::MAX)).map(|(w, v)| (key, w, v)));
         }
     }
     given.sorted()

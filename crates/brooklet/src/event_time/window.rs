@@ -102,8 +102,18 @@ impl Grid {
     pub(crate) fn new(size: Duration, slide: Duration, offset: Duration) -> Result<Grid, String> {
         let size = window_millis("window size", size)? as i64;
         let slide = window_millis("window slide", slide)? as i64;
+        Grid { size, slide, offset: 0 }.with_offset(offset)
+    }
+
+    /// The same windows, each this much later.
+    pub(crate) fn with_offset(self, offset: Duration) -> Result<Grid, String> {
         let offset = if offset.is_zero() { 0 } else { window_millis("window offset", offset)? };
-        Ok(Grid { size, slide, offset: offset as i64 % slide })
+        Ok(Grid { offset: offset as i64 % self.slide, ..self })
+    }
+
+    /// Whether a record may be in several windows.
+    pub(crate) fn overlaps(&self) -> bool {
+        self.slide < self.size
     }
 
     /// The windows that contain `t`, earliest first; none where the slide leaves a gap.
