@@ -222,11 +222,7 @@ impl<T: Data, N: Node<Out = (Time, T)>> EventTimeStream<T, N> {
     ///         .tumbling(millis(10))
     ///         .reduce(|a, b| a + b)
     /// });
-    /// assert_eq!(out, [
-    ///     vec![],
-    ///     vec![((), Window::new(at(0), at(10)), 3)],
-    ///     vec![((), Window::new(at(10), at(20)), 27)],
-    /// ]);
+    /// assert_eq!(out, [vec![], vec![], vec![((), Window::new(at(0), at(10)), 3)]]);
     /// ```
     #[track_caller]
     pub fn key_by<K: Data, F>(
@@ -259,12 +255,7 @@ impl<T: Data, N: Node<Out = (Time, T)>> EventTimeStream<T, N> {
     ///     a.union(&slow).key_by(|_| 'x').tumbling(millis(10)).count()
     /// });
     /// let window = |start| Window::new(at(start), at(start + 10));
-    /// assert_eq!(out, [
-    ///     vec![],
-    ///     vec![],
-    ///     vec![],
-    ///     vec![('x', window(0), 3), ('x', window(10), 3)],
-    /// ]);
+    /// assert_eq!(out, [vec![], vec![], vec![], vec![('x', window(0), 3)]]);
     /// ```
     ///
     /// # Panics

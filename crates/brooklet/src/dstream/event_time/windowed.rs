@@ -230,7 +230,7 @@ impl<K: Key, V: Wire, N: Node<Out = (Time, (K, V))>> Windowed<K, V, N> {
     /// ```
     /// use brooklet::prelude::*;
     /// use brooklet::testing::run;
-    /// let late = run([vec![('a', 4), ('a', 12)], vec![('a', 5)]], |s| {
+    /// let late = run([vec![('a', 4)], vec![('a', 12)], vec![('a', 5)]], |s| {
     ///     let windows = s
     ///         .with_event_time(|(_, t)| Time::from_millis(*t), millis(0))
     ///         .idle_after(millis(0))
@@ -238,7 +238,7 @@ impl<K: Key, V: Wire, N: Node<Out = (Time, (K, V))>> Windowed<K, V, N> {
     ///     let (_sums, late) = windows.reduce_or_late(|a, b| a + b);
     ///     late
     /// });
-    /// assert_eq!(late, [vec![], vec![('a', 5)]]);
+    /// assert_eq!(late, [vec![], vec![], vec![('a', 5)]]);
     /// ```
     #[track_caller]
     pub fn reduce_or_late<F>(&self, f: F) -> (DStream<(K, Window, V)>, DStream<(K, V)>)
