@@ -22,6 +22,7 @@ pub mod rdd;
 pub mod receiver;
 pub mod scheduler;
 pub mod source;
+mod state;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -36,7 +37,8 @@ pub use conf::{
 pub use context::{Context, ContextState, StreamingContext, StreamingContextBuilder};
 pub use data::{Data, HashSeed, Key, Wire};
 pub use dstream::{
-    DStream, DeadLetter, ErasedNode, GraphRef, IntoRdd, Node, Output, SaveOptions, WithKey,
+    DStream, DeadLetter, ErasedNode, GraphRef, IntoRdd, Node, Output, SaveOptions, StateSpec,
+    StateStream, WithKey,
 };
 pub use engine::{Accumulate, Accumulator, Broadcast, DoubleSum, LongSum, Site, TaskError};
 pub use error::{BoxError, Error, Result};
@@ -53,5 +55,6 @@ pub use scheduler::{
     StreamingListener,
 };
 pub use source::{Input, Queue, QueueOptions, SliceInfo, TextQueue};
+pub use state::State;
 pub use text::Str;
 pub use time::{Interval, Time, format_duration, millis, minutes, parse_duration, seconds};

@@ -303,6 +303,13 @@ impl Graph {
         self.zero.get().copied()
     }
 
+    /// Whether a stream of this slide has an RDD at `t`.
+    pub(crate) fn on_grid(&self, t: Time, slide: Duration) -> bool {
+        // Executors aren't told the zero time: they are asked for batches that are there.
+        let Some(zero) = self.zero() else { return true };
+        slide.is_zero() || t.is_multiple_of(slide, zero)
+    }
+
     pub(crate) fn set_remember(&self, d: Duration) -> Result<()> {
         let mut r = self.remember.get();
         if r.is_some() {

@@ -8,6 +8,7 @@ mod combine_by_key;
 mod constant;
 mod count;
 mod count_by_value;
+mod count_by_window;
 mod filter;
 mod flat_map;
 mod foreach_async;
@@ -16,10 +17,13 @@ mod foreach_rdd;
 mod glom;
 mod graph;
 mod group_by_key;
+mod group_by_key_and_window;
 mod join;
+mod keyed_window;
 mod map;
 mod map_partitions;
 mod map_values;
+mod map_with_state;
 mod node;
 mod output;
 mod parent;
@@ -27,16 +31,22 @@ mod persist;
 mod print;
 mod reduce;
 mod reduce_by_key;
+mod reduce_by_key_and_window;
+mod reduce_by_window;
 mod repartition;
 mod save;
 #[cfg(feature = "http")]
 mod serve;
 mod slice;
+mod state_pipe;
 mod transform;
 mod transform_many;
 mod transform_with_data;
 mod try_map;
 mod union;
+mod update;
+mod update_state_by_key;
+mod window;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -46,6 +56,7 @@ use std::time::Duration;
 pub(crate) use foreach_rdd::user_result;
 pub(crate) use graph::{Graph, InputOperator, Kind, Operator};
 pub use map_values::WithKey;
+pub use map_with_state::{StateSpec, StateStream};
 pub(crate) use node::{DynNode, Memo};
 pub use node::{ErasedNode, GraphRef, Node};
 pub use output::Output;
@@ -54,11 +65,11 @@ pub use transform::IntoRdd;
 pub use try_map::DeadLetter;
 pub(crate) use union::union_of;
 
-use crate::Time;
 use crate::data::Data;
 use crate::engine::{OpId, Site};
 use crate::rdd::partitioner::Partitioning;
 use crate::rdd::{Erased, Partitioner};
+use crate::{Context, Time};
 
 /// A stream: a series of [`Rdd`](crate::Rdd)s, one per batch time. A handle; cheap to clone.
 ///
@@ -157,6 +168,11 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
         DStream::boundary(&self.graph, op, &path, id)
     }
 
+    /// The context that runs its jobs.
+    pub fn context(&self) -> &Context {
+        &self.graph.ctx
+    }
+
     /// How far apart its batches are.
     pub fn slide_duration(&self) -> Duration {
         self.node.slide(self.graph.batch)
@@ -217,6 +233,9 @@ where
     F: Fn(&Graph, Time) -> crate::Result<Option<Erased<T>>> + Send + Sync,
 {
     fn dyn_at(&self, graph: &GraphRef<'_>, t: Time) -> crate::Result<Option<Erased<T>>> {
+        if !graph.0.on_grid(t, self.slide) {
+            return Ok(None);
+        }
         self.memo.get(t, || (self.make)(graph.0, t))
     }
     fn dyn_slide(&self, _: Duration) -> Duration {

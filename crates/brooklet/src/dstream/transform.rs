@@ -118,6 +118,10 @@ impl<U: Data> Operator for Transform<U> {
     }
 
     fn run(&self, graph: &Graph, t: Time) -> Result<()> {
+        if !graph.on_grid(t, self.slide) {
+            self.memo.set(t, None);
+            return Ok(());
+        }
         graph.ctx.0.forget_replay(self.id, t);
         let p = self.evaluate(graph, t)?;
         self.memo.set(t, p);

@@ -75,6 +75,21 @@ impl OutputStore {
         Ok(out)
     }
 
+    /// Block `index` of one partition of a stage.
+    pub(crate) fn block(
+        &self,
+        key: &StageKey,
+        partition: usize,
+        index: usize,
+    ) -> Result<Payload, TaskError> {
+        let g = self.0.get();
+        let published = g.stages.get(key).and_then(|v| v.get(partition)?.as_ref());
+        let block = published.and_then(|p| p.blocks.get(index));
+        block
+            .cloned()
+            .ok_or(TaskError::Lost { stage: *key, partition: partition as u32 })
+    }
+
     /// The merged reduce side of a partition, if a task of this process has made it already.
     pub(crate) fn merged(&self, key: &StageKey, partition: u32) -> Option<Shared> {
         self.0.get().merged.get(&(*key, partition)).cloned()

@@ -190,6 +190,11 @@ impl TaskCx<'_> {
         &self.env.store
     }
 
+    /// Whether what tasks leave is read by other processes.
+    pub(crate) fn leaves_bytes(&self) -> bool {
+        self.env.bytes
+    }
+
     /// The next block of this task's output.
     pub(crate) fn put_block<T: Wire>(&self, v: T, records: usize) -> Result<(), TaskError> {
         let p = Payload::new(v, self.env.bytes)?;

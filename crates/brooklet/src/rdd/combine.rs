@@ -358,7 +358,7 @@ fn slot_of(hash: u32, number: usize) -> u64 {
 
 /// Asks the processor to bring a cache line near. `p` need not point at anything.
 #[inline(always)]
-fn prefetch<T>(p: *const T) {
+pub(crate) fn prefetch<T>(p: *const T) {
     // SAFETY: a prefetch of a bad address does nothing, it can't fault.
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     unsafe {

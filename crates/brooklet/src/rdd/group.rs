@@ -102,6 +102,22 @@ impl<K: Key, V: Wire> Dealt<K, V> {
         Dealt { place: Place::Stage { map, maps }, partitioning: partitioning.clone(), site }
     }
 
+    /// The records of a parent in the partitions that `partitioning` names, read where they lie if it has
+    /// placed them before.
+    pub(crate) fn placed<P: Pipe<Out = (K, V)>>(
+        ctx: &Arc<Inner>,
+        key: StageKey,
+        parent: Arc<P>,
+        memory: &Arc<Memory<K, V>>,
+        partitioning: &Partitioning<K>,
+        site: Site,
+    ) -> Self {
+        if partitioning.has_placed(&parent.about()) {
+            return Dealt::there(parent.erase(), partitioning, site);
+        }
+        Dealt::new(ctx, key, parent, memory, partitioning, site)
+    }
+
     /// A side whose records the same partitioning has placed before.
     pub(crate) fn there(
         parent: Erased<(K, V)>,
@@ -233,7 +249,12 @@ impl<K: Key, V: Wire> Grouped<K, V> {
         self.dealt.key()
     }
 
-    fn read(&self, cx: &TaskCx<'_>, part: usize) -> Result<Arc<Grouping<K, Vec<V>>>, TaskError> {
+    /// The merged partition.
+    pub(crate) fn read(
+        &self,
+        cx: &TaskCx<'_>,
+        part: usize,
+    ) -> Result<Arc<Grouping<K, Vec<V>>>, TaskError> {
         let key = self.merged();
         if let Some(m) = merged(cx, key, part)? {
             return Ok(m);

@@ -1,5 +1,6 @@
 //! Memory that operators keep from batch to batch, for speed only.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -114,6 +115,22 @@ impl<T> Kept<T> {
     /// Whether a task's table left all of this at once, so that no key is there twice.
     pub(crate) fn is_one_table(&self) -> bool {
         self.early == 0
+    }
+
+    /// All records; those on disk are read.
+    pub(crate) fn in_memory(&self, cx: &TaskCx<'_>) -> Result<Cow<'_, [T]>, TaskError>
+    where
+        T: Clone + DeserializeOwned,
+    {
+        if self.is_in_memory() {
+            return Ok(Cow::Borrowed(&self.v));
+        }
+        let (mut all, mut chunks) = (Vec::with_capacity(self.len()), self.chunks(usize::MAX));
+        while let Some(chunk) = chunks.next()? {
+            all.extend_from_slice(chunk);
+            cx.check()?;
+        }
+        Ok(Cow::Owned(all))
     }
 
     /// All records in order, in chunks of at most `len` records, or less from disk.

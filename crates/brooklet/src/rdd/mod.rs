@@ -13,7 +13,7 @@ pub(crate) mod combine;
 mod combined_there;
 mod count_approx_distinct;
 pub(crate) mod deal;
-mod detach;
+pub(crate) mod detach;
 mod distinct;
 mod each_partition;
 pub(crate) mod erased;

@@ -33,6 +33,12 @@ impl<K: Key> Partitioning<K> {
         About { partitioner: Some(Arc::new(self.clone())), ..About::default() }
     }
 
+    /// Whether it has placed the pairs of which this is known.
+    pub(crate) fn has_placed(&self, about: &About) -> bool {
+        let placed = about.partitioner.as_ref().and_then(|p| p.downcast_ref::<Partitioning<K>>());
+        placed.is_some_and(|p| p.same(self))
+    }
+
     /// A user's own.
     ///
     /// # Panics

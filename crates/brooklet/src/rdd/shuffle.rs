@@ -243,7 +243,11 @@ where
     }
 
     /// The merged partition; the first reader in a process merges, others share.
-    fn read(&self, cx: &TaskCx<'_>, part: usize) -> Result<Arc<Block<K, V>>, TaskError> {
+    pub(crate) fn read(
+        &self,
+        cx: &TaskCx<'_>,
+        part: usize,
+    ) -> Result<Arc<Kept<Entry<K, V>>>, TaskError> {
         let key = self.map.key();
         if let Some(m) = cx.store().merged(&key, part as u32) {
             let m: Arc<dyn Any + Send + Sync> = m;

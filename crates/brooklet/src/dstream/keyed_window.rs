@@ -1,0 +1,234 @@
+//! Windows by key, kept up by what comes and what goes: the frame of `reduce_by_key_and_window` and its
+//! relatives.
+//!
+//! A partition keeps for each batch of the window the entries that the batch has for its keys, combined, and
+//! for each key what its window adds up to. A slide costs the keys of the batches that come and go.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::map_with_state::elsewhere;
+use super::state_pipe::StatePipe;
+use super::update::{Batch, LeftBy, Stateful, Update, UpdateStage};
+use super::window::Span;
+use super::{DStream, GraphRef, Node};
+use crate::Time;
+use crate::conf::defaults;
+use crate::data::{Data, Key, Wire};
+use crate::engine::{OpId, Role, Site, StageKey, TaskBody, TaskCx, TaskError};
+use crate::rdd::combine::Entry;
+use crate::rdd::kept::Kept;
+use crate::rdd::partitioner::Partitioning;
+use crate::rdd::{Erased, Pipe, detach};
+use crate::state::{Beside, Lease, Tables};
+
+/// What one batch has for the keys of a partition.
+pub(super) struct Delta<K, V> {
+    pub(super) t: Time,
+    pub(super) entries: Vec<Entry<K, V>>,
+}
+
+/// The batches that a partition keeps.
+pub(super) struct Held<K, V, X> {
+    /// They aren't in the window yet: its end lies behind them.
+    coming: VecDeque<Arc<Delta<K, V>>>,
+    /// They are in the window, oldest first.
+    pub(super) inside: VecDeque<Arc<Delta<K, V>>>,
+    /// What the kind of window keeps itself.
+    pub(super) own: X,
+}
+
+impl<K, V, X: Clone> Clone for Held<K, V, X> {
+    fn clone(&self) -> Self {
+        Held { coming: self.coming.clone(), inside: self.inside.clone(), own: self.own.clone() }
+    }
+}
+
+impl<K, V, X: Default> Default for Held<K, V, X> {
+    fn default() -> Self {
+        Held { coming: VecDeque::new(), inside: VecDeque::new(), own: X::default() }
+    }
+}
+
+/// The lease of a partition of such a window.
+pub(super) type WindowLease<'a, K, V, W> =
+    Lease<'a, K, <W as Kind<K, V>>::Sum, Held<K, V, <W as Kind<K, V>>::Own>>;
+
+/// How a window adds up.
+pub(super) trait Kind<K: Key, V: Wire>: Send + Sync + Sized + 'static {
+    /// What it keeps for a key.
+    type Sum: Wire;
+    /// What it keeps beside the keys.
+    type Own: Beside;
+    /// What it gives out for a key.
+    type Out: Wire;
+
+    /// The window moves on: `gone` are the batches that leave it, oldest first, `come` those that join it. They
+    /// are in `lease.extra().inside` already.
+    fn slide(
+        &self,
+        lease: &mut WindowLease<'_, K, V, Self>,
+        gone: &[Arc<Delta<K, V>>],
+        come: &[Arc<Delta<K, V>>],
+    );
+
+    /// What a key has in the window.
+    fn get(&self, key: &K, sum: &Self::Sum) -> Option<Self::Out>;
+}
+
+/// Walks over the entries of a batch while the places of the next ones are fetched.
+pub(super) fn each<K: Key, S: Wire, X: Beside, V>(
+    lease: &mut Lease<'_, K, S, X>,
+    entries: &[Entry<K, V>],
+    mut f: impl FnMut(&mut Lease<'_, K, S, X>, usize, &Entry<K, V>),
+) {
+    const FAR: usize = 16;
+    const NEAR: usize = 8;
+    for (i, e) in entries.iter().enumerate() {
+        if let Some(far) = entries.get(i + FAR) {
+            lease.prefetch(far.hash);
+        }
+        if let Some(near) = entries.get(i + NEAR) {
+            lease.prefetch_slot(near.hash);
+        }
+        f(lease, i, e);
+    }
+}
+
+/// The reduce side of one batch, as the window reads it.
+pub(super) trait Entries<K, V>: Pipe {
+    fn entries(&self, cx: &TaskCx<'_>, part: usize) -> Result<Arc<Kept<Entry<K, V>>>, TaskError>;
+}
+
+/// The operator.
+struct Windowed<K, V, W>
+where
+    K: Key,
+    V: Wire,
+    W: Kind<K, V>,
+{
+    tables: Arc<Tables<K, W::Sum, Held<K, V, W::Own>>>,
+    kind: Arc<W>,
+    span: Span,
+    site: Site,
+}
+
+impl<K: Key, V: Wire, W: Kind<K, V>> Windowed<K, V, W> {
+    /// One partition of one batch; `ends` says that a window ends with it.
+    fn update(
+        &self,
+        cx: &TaskCx<'_>,
+        (t, base): (Time, Time),
+        batch: Option<&impl Entries<K, V>>,
+        ends: bool,
+    ) -> Result<(), TaskError> {
+        let part = cx.partition();
+        let mut lease = self.tables.lease(part, base, t)?;
+        if let Some(batch) = batch {
+            let (kept, mut entries) = (batch.entries(cx, part)?, Vec::new());
+            let mut chunks = kept.chunks(usize::MAX);
+            while let Some(chunk) = chunks.next()? {
+                self.site.guard(|| entries.extend_from_slice(chunk));
+                cx.check()?;
+            }
+            if !entries.is_empty() {
+                let entries = detach::all(entries);
+                lease.extra().coming.push_back(Arc::new(Delta { t, entries }));
+            }
+        }
+        if ends {
+            let begin = self.span.begin(t);
+            let held = lease.extra();
+            let in_time = |d: &Arc<Delta<K, V>>| d.t >= begin;
+            let at = held.inside.partition_point(|d| !in_time(d));
+            let gone: Vec<_> = held.inside.drain(..at).collect();
+            let come: Vec<_> = held.coming.drain(..).filter(in_time).collect();
+            held.inside.extend(come.iter().cloned());
+            self.site.guard(|| self.kind.slide(&mut lease, &gone, &come));
+            cx.check()?;
+            if cx.leaves_bytes() {
+                let out = self.site.guard(|| lease.all(|k, s| self.kind.get(k, s)));
+                let out: Vec<_> = out.into_iter().flatten().collect();
+                let n = out.len();
+                cx.put_block(Kept::new(out, None), n)?;
+            }
+        } else if cx.leaves_bytes() {
+            cx.put_block(Kept::<W::Out>::new(Vec::new(), None), 0)?;
+        }
+        lease.commit();
+        Ok(())
+    }
+}
+
+impl<T: Data, N: Node<Out = T>> DStream<T, N> {
+    /// A window of the given kind over this stream, whose batches `shuffle` combines by key. `partitioning` if
+    /// what comes out has the keys that went in.
+    #[track_caller]
+    pub(super) fn keyed_window<K, V, W, E>(
+        &self,
+        site: Site,
+        span: Span,
+        kind: W,
+        (partitions, partitioning): (usize, Option<Partitioning<K>>),
+        shuffle: impl Fn(&crate::dstream::Graph, StageKey, Arc<N::Pipe>) -> E + Send + Sync + 'static,
+        tick: impl Fn() + Send + Sync + 'static,
+    ) -> DStream<W::Out>
+    where
+        K: Key,
+        V: Wire,
+        W: Kind<K, V>,
+        E: Entries<K, V>,
+    {
+        let tables = Arc::new(Tables::new(partitions, false, site));
+        let window = Arc::new(Windowed { tables: tables.clone(), kind: Arc::new(kind), span, site });
+        let node = self.node.clone();
+        self.stateful(site, |op: OpId| Stateful {
+            every: span.parent,
+            slide: span.slide,
+            note: Box::new(move |g, t| Ok(vec![u64::from(g.on_grid(t, span.slide))])),
+            make: Box::new(move |g, Batch { t, base, note }| {
+                let (t, base, ends) = (*t, *base, note.contains(&1));
+                let key = StageKey { op, sub: 0, role: Role::Map, batch: t };
+                let batch = node.at(&GraphRef(g), t)?.map(|p| Arc::new(shuffle(g, key, p)));
+                let (b, w) = (batch.clone(), window.clone());
+                let wide = move |out: &mut Vec<Arc<dyn TaskBody>>| {
+                    b.iter().for_each(|b| b.wide(out));
+                };
+                let run = move |cx: &TaskCx<'_>| w.update(cx, (t, base), batch.as_deref(), ends);
+                // A small batch may still be a large window, if only the shares of what it touches count.
+                let stage = UpdateStage::make(g, (op, t), partitions, 0, wide, run);
+                let out = ends.then(|| {
+                    if elsewhere(g) {
+                        return Erased::new(Arc::new(LeftBy::new(&stage, site)));
+                    }
+                    let kind = window.kind.clone();
+                    let get = move |k: &K, s: &W::Sum| site.guard(|| kind.get(k, s));
+                    let (tables, stage) = (window.tables.clone(), stage.clone());
+                    let partitioning = partitioning.clone();
+                    StatePipe { tables, t, stage, get, partitioning, site }.erased()
+                });
+                Ok(Update { stage: Some(stage), out })
+            }),
+            done: Box::new(|_| ()),
+            undo: Box::new(|_| ()),
+            forget: Box::new(move |up_to| {
+                tables.forget(up_to);
+                tick();
+            }),
+        })
+    }
+}
+
+/// Batches merged by key in time order, each value with the number of batches it is of.
+pub(super) fn merged<K: Key, V: Wire>(
+    batches: &[Arc<Delta<K, V>>],
+    f: &impl Fn(V, V) -> V,
+) -> Vec<Entry<K, (V, u32)>> {
+    use crate::rdd::combine::Table;
+    let most = batches.iter().map(|b| b.entries.len()).max().unwrap_or(0);
+    let mut table = Table::with_capacity(most.min(defaults::CHUNK_RECORDS * 64));
+    for e in batches.iter().flat_map(|b| &b.entries) {
+        table.merge_from(e.hash, &e.key, &(e.val.clone(), 1), |a: (V, u32), b| (f(a.0, b.0), a.1 + b.1));
+    }
+    table.into_entries()
+}

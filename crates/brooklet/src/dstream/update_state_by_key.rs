@@ -1,0 +1,255 @@
+//! `update_state_by_key`: a function of every key's state and new values, every batch.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::map_with_state::{StateSpec, elsewhere, initial_states};
+use super::state_pipe::StatePipe;
+use super::update::{Batch, LeftBy, Stateful, Update, UpdateStage};
+use super::{DStream, GraphRef, Node};
+use crate::data::{Data, Key, Wire};
+use crate::engine::{Role, Site, StageKey, TaskCx, TaskError};
+use crate::rdd::Erased;
+use crate::rdd::group::{Dealt, Grouped};
+use crate::rdd::kept::{Kept, Memory};
+use crate::rdd::partitioner::Partitioning;
+use crate::state::{State, Tables};
+use crate::{Result, Time};
+
+impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
+    /// The states of all keys: `f` gets the values that a key has in a batch (in the order of partitions and
+    /// records; none for most keys) and its state, and returns the new state, or none to remove the key. It is
+    /// called for every known key in every batch, also when the batch has no RDD: that costs all keys, where
+    /// [`DStream::map_with_state`] costs those of the batch.
+    ///
+    /// The state is changed once per batch, whether or not an output wants the stream. It ends with the
+    /// process unless a checkpoint directory is set.
+    ///
+    /// ```
+    /// use brooklet::testing::run_sorted;
+    /// let out = run_sorted([vec![('a', 1), ('b', 5), ('a', 2)], vec![], vec![('b', -5)]], |s| {
+    ///     s.update_state_by_key(|new: &[i32], old| {
+    ///         let sum = old.unwrap_or(0) + new.iter().sum::<i32>();
+    ///         (sum != 0).then_some(sum)
+    ///     })
+    /// });
+    /// assert_eq!(out, [vec![('a', 3), ('b', 5)], vec![('a', 3), ('b', 5)], vec![('a', 3)]]);
+    /// ```
+    #[track_caller]
+    pub fn update_state_by_key<S, F>(&self, f: F) -> DStream<(K, S)>
+    where
+        K: Key,
+        V: Wire,
+        S: Wire,
+        F: Fn(&[V], Option<S>) -> Option<S> + Send + Sync + 'static,
+    {
+        self.update_state_by_key_spec(StateSpec::new(), f)
+    }
+
+    /// [`DStream::update_state_by_key`] with initial states, which the first batch finds as if a batch before
+    /// had made them, or with partitions.
+    ///
+    /// ```
+    /// use brooklet::prelude::*;
+    /// use brooklet::testing::run_sorted;
+    /// let out = run_sorted([vec![("hello".to_string(), 1)]], |words| {
+    ///     let known = words.context().parallelize([("hello", 1), ("world", 1)].map(|(w, n)| (w.to_string(), n)), 2);
+    ///     let spec = StateSpec::new().initial_state(known).partitions(3);
+    ///     words.update_state_by_key_spec(spec, |new: &[i32], n| Some(n.unwrap_or(0) + new.iter().sum::<i32>()))
+    /// });
+    /// assert_eq!(out, [vec![("hello".to_string(), 2), ("world".to_string(), 1)]]);
+    /// ```
+    ///
+    /// # Panics
+    /// For a spec with a time-out: `f` sees every key in every batch and removes what it wants.
+    #[track_caller]
+    pub fn update_state_by_key_spec<S, F>(&self, spec: StateSpec<K, S>, f: F) -> DStream<(K, S)>
+    where
+        K: Key,
+        V: Wire,
+        S: Wire,
+        F: Fn(&[V], Option<S>) -> Option<S> + Send + Sync + 'static,
+    {
+        let site = Site::here("update_state_by_key");
+        self.updated_state(site, spec, move |_, _: &K, new: &[V], old| f(new, old))
+    }
+
+    /// [`DStream::update_state_by_key_spec`] of a function that also gets the batch time and the key.
+    ///
+    /// ```
+    /// use brooklet::prelude::*;
+    /// use brooklet::testing::run_sorted;
+    /// let out = run_sorted([vec![('a', ())], vec![('b', ())]], |s| {
+    ///     s.update_state_by_key_at(StateSpec::new(), |t, _, new: &[()], since: Option<u64>| {
+    ///         since.or((!new.is_empty()).then_some(t.millis()))
+    ///     })
+    /// });
+    /// assert_eq!(out, [vec![('a', 1000)], vec![('a', 1000), ('b', 2000)]]);
+    /// ```
+    ///
+    /// # Panics
+    /// As [`DStream::update_state_by_key_spec`].
+    #[track_caller]
+    pub fn update_state_by_key_at<S, F>(&self, spec: StateSpec<K, S>, f: F) -> DStream<(K, S)>
+    where
+        K: Key,
+        V: Wire,
+        S: Wire,
+        F: Fn(Time, &K, &[V], Option<S>) -> Option<S> + Send + Sync + 'static,
+    {
+        self.updated_state(Site::here("update_state_by_key"), spec, f)
+    }
+
+    #[track_caller]
+    fn updated_state<S, F>(&self, site: Site, spec: StateSpec<K, S>, f: F) -> DStream<(K, S)>
+    where
+        K: Key,
+        V: Wire,
+        S: Wire,
+        F: Fn(Time, &K, &[V], Option<S>) -> Option<S> + Send + Sync + 'static,
+    {
+        spec.without_timeout(site);
+        let remember = spec.remember_partitioner;
+        let (partitioning, initial) = spec.placed(&self.graph, site);
+        let initial = initial_states(initial);
+        let tables = Arc::new(Tables::new(partitioning.partitions(), false, site));
+        let all = Arc::new(AllKeys { tables, partitioning, f, site, remember });
+        let memory: Arc<Memory<K, V>> = Arc::default();
+        let (node, every) = (self.node.clone(), self.slide_duration());
+        let (over, kept) = (all.tables.clone(), memory.clone());
+        self.stateful(site, |op| Stateful {
+            every,
+            slide: every,
+            note: Box::new(|_, _| Ok(Vec::new())),
+            make: Box::new(move |g, &Batch { t, base, .. }| {
+                let width = all.partitioning.partitions();
+                let grouped = node.at(&GraphRef(g), t)?.map(|parent| {
+                    let key = StageKey { op, sub: 0, role: Role::Map, batch: t };
+                    let p = &all.partitioning;
+                    Arc::new(Grouped::new(
+                        Dealt::placed(&g.ctx.0, key, parent, &memory, p, site),
+                        width,
+                        site,
+                    ))
+                });
+                let initial = initial(base);
+                let (gr, i) = (grouped.clone(), initial.clone());
+                let wide = move |out: &mut Vec<_>| {
+                    use crate::rdd::Pipe;
+                    gr.iter().for_each(|d| d.wide(out));
+                    i.iter().for_each(|i| i.wide(out));
+                };
+                let (a, records) = (all.clone(), all.tables.keys());
+                let run = move |cx: &TaskCx<'_>| {
+                    a.update(cx, (t, base), initial.as_deref(), grouped.as_deref())
+                };
+                let stage = UpdateStage::make(g, (op, t), width, records, wide, run);
+                let out = if elsewhere(g) {
+                    Erased::new(Arc::new(LeftBy::new(&stage, site)))
+                } else {
+                    let get = |k: &K, s: &S| Some((k.clone(), s.clone()));
+                    let partitioning = all.remember.then(|| all.partitioning.clone());
+                    let (tables, stage) = (all.tables.clone(), stage.clone());
+                    StatePipe { tables, t, stage, get, partitioning, site }.erased()
+                };
+                Ok(Update { stage: Some(stage), out: Some(out) })
+            }),
+            done: Box::new(|_| ()),
+            undo: Box::new(|_| ()),
+            forget: Box::new(move |up_to| {
+                over.forget(up_to);
+                kept.tick();
+            }),
+        })
+    }
+}
+
+/// The operator.
+struct AllKeys<K, S, F> {
+    tables: Arc<Tables<K, S>>,
+    partitioning: Partitioning<K>,
+    f: F,
+    site: Site,
+    remember: bool,
+}
+
+impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
+    /// One partition of one batch.
+    fn update<V: Wire>(
+        &self,
+        cx: &TaskCx<'_>,
+        (t, base): (Time, Time),
+        initial: Option<&Dealt<K, S>>,
+        grouped: Option<&Grouped<K, V>>,
+    ) -> Result<(), TaskError>
+    where
+        F: Fn(Time, &K, &[V], Option<S>) -> Option<S>,
+    {
+        const FAR: usize = 16;
+        const NEAR: usize = 8;
+        let (part, site) = (cx.partition(), self.site);
+        let mut lease = self.tables.lease(part, base, t)?;
+        let groups = grouped.map(|g| g.read(cx, part)).transpose()?;
+        // Of each key group the slots of keys that have values, with those; and new keys.
+        let mut with_values: Vec<Vec<(u32, &[V])>> = vec![Vec::new(); 256];
+        let mut new: Vec<(u32, &K, &[V])> = Vec::new();
+        let all = groups.as_ref().map(|g| g.in_memory(cx)).transpose()?;
+        let entries = all.as_deref().unwrap_or_default();
+        for (i, e) in entries.iter().enumerate() {
+            if let Some(far) = entries.get(i + FAR) {
+                lease.prefetch(far.hash);
+            }
+            if let Some(near) = entries.get(i + NEAR) {
+                lease.prefetch_slot(near.hash);
+            }
+            match site.guard(|| lease.find(e.hash, &e.key)) {
+                Some(slot) => with_values[usize::from((e.hash >> 24) as u8)].push((slot, &e.val)),
+                None => new.push((e.hash, &e.key, &e.val)),
+            }
+        }
+        with_values.iter_mut().for_each(|v| v.sort_unstable_by_key(|(slot, _)| *slot));
+        let mut next = vec![0; 256];
+        site.guard(|| {
+            lease.pass(|group, key, slot, old| {
+                let touched = with_values[group].get(next[group]).filter(|(s, _)| *s == slot);
+                let values = touched.map_or(&[][..], |(_, v)| {
+                    next[group] += 1;
+                    v
+                });
+                (self.f)(t, key, values, Some(old))
+            });
+        });
+        cx.check()?;
+        let mut states = HashMap::new();
+        if let Some(initial) = initial {
+            initial.each(cx, part, |chunk| {
+                for e in chunk {
+                    site.guard(|| states.insert(e.key.clone(), (e.hash, e.val.clone())));
+                }
+                Ok(())
+            })?;
+        }
+        let mut set = |hash, key: &K, values, old| {
+            site.guard(|| {
+                if let Some(now) = (self.f)(t, key, values, old) {
+                    lease.with(hash, key, |s: &mut State<S>| s.update(now));
+                }
+            });
+        };
+        for (hash, key, values) in new {
+            let old = states.remove(key).map(|(_, s)| s);
+            set(hash, key, values, old);
+        }
+        for (key, (hash, old)) in states {
+            set(hash, &key, &[], Some(old));
+        }
+        cx.check()?;
+        if cx.leaves_bytes() {
+            let all = lease.all(|k, s| (k.clone(), s.clone()));
+            let n = all.len();
+            cx.put_block(Kept::new(all, None), n)?;
+        }
+        lease.commit();
+        Ok(())
+    }
+}

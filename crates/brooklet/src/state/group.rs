@@ -1,0 +1,577 @@
+//! The keys of one key group: a small table of its own, so that growing and cleaning up pause nobody else.
+//!
+//! Keys and values lie in slots that keep their numbers while a key lives; an open-addressing index leads
+//! from hash to slot. Values are changed in place. What a batch changes is kept in its undo log, so that the
+//! batch can be undone, and older versions read, as long as they are remembered. A slot whose key was removed
+//! is used again when no version needs it any more.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::cell::{Left, State};
+use super::slots::Slots;
+use crate::Time;
+use crate::data::{Key, Wire};
+use crate::rdd::detach;
+
+/// No slot.
+const NONE: u32 = u32::MAX;
+
+/// What is known of a slot beside key and value.
+#[derive(Clone, Copy)]
+struct Meta {
+    /// The batch that touched it last.
+    touched: u64,
+    hash: u32,
+    /// Neighbours in the list by `touched`, where there are time-outs.
+    prev: u32,
+    next: u32,
+    /// Whether the batch of `touched` has logged the value from before it.
+    kept: bool,
+}
+
+/// What undoing one change needs.
+struct Op<S> {
+    slot: u32,
+    /// The slot that stood before it in the list by time.
+    after: u32,
+    touched: u64,
+    was: Was<S>,
+}
+
+enum Was<S> {
+    /// The key wasn't there.
+    Absent,
+    /// The same value: only `touched` changed.
+    Same,
+    /// This value.
+    Value(S),
+    /// This value, and the key was in the index.
+    Removed(S),
+    /// The key was in the index; its value is in the version's `whole`.
+    Unlisted,
+}
+
+/// The changes of one batch.
+struct Version<S> {
+    time: Time,
+    /// All values from before the batch, when it went over all of them.
+    whole: Option<Slots<S>>,
+    ops: Vec<Op<S>>,
+    /// Slots whose keys the batch has removed.
+    removed: Vec<u32>,
+}
+
+pub(crate) struct Group<K, S> {
+    /// 0: empty; else `bits 16..24 of the hash << 24 | slot + 1`. Its length is a power of two.
+    index: Vec<u32>,
+    keys: Slots<K>,
+    vals: Slots<S>,
+    meta: Vec<Meta>,
+    free: Vec<u32>,
+    live: usize,
+    /// Ends of the list by time: least and most recently touched.
+    oldest: u32,
+    newest: u32,
+    by_time: bool,
+    versions: VecDeque<Version<S>>,
+    /// Memory of a `whole` that isn't needed any more.
+    spare: Option<Slots<S>>,
+    spare_ops: Vec<Op<S>>,
+    /// Times that the index was built anew.
+    pub(super) resizes: u64,
+}
+
+/// A key whose state is out for a call. Dropped by a panic, it puts a value back.
+struct Out<'a, K, S> {
+    group: &'a mut Group<K, S>,
+    slot: usize,
+    state: State<S>,
+}
+
+impl<K, S> Drop for Out<'_, K, S> {
+    fn drop(&mut self) {
+        if let Some(v) = self.state.put_back() {
+            self.group.vals.put(self.slot, v);
+        }
+    }
+}
+
+fn tag(hash: u32) -> u32 {
+    (hash >> 16) << 24
+}
+
+impl<K, S> Group<K, S> {
+    pub(super) fn new(by_time: bool) -> Self {
+        Group {
+            index: vec![0; 8],
+            keys: Slots::default(),
+            vals: Slots::default(),
+            meta: Vec::new(),
+            free: Vec::new(),
+            live: 0,
+            oldest: NONE,
+            newest: NONE,
+            by_time,
+            versions: VecDeque::new(),
+            spare: None,
+            spare_ops: Vec::new(),
+            resizes: 0,
+        }
+    }
+
+    /// Keys that have a value.
+    pub(super) fn live(&self) -> usize {
+        self.live
+    }
+
+    /// Bytes of memory, without what keys and values own, and without undo logs.
+    pub(super) fn bytes(&self) -> usize {
+        self.index.capacity() * 4
+            + self.keys.bytes()
+            + self.vals.bytes()
+            + self.meta.capacity() * size_of::<Meta>()
+            + self.free.capacity() * 4
+            + size_of::<Self>()
+    }
+
+    /// Asks for the part of the index where `hash` is looked up.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u32) {
+        let i = hash as usize & (self.index.len() - 1);
+        crate::rdd::combine::prefetch(self.index.as_ptr().wrapping_add(i));
+    }
+
+    /// Second step: asks for the slot that the index names first.
+    #[inline]
+    pub(super) fn prefetch_slot(&self, hash: u32) {
+        let e = self.index[hash as usize & (self.index.len() - 1)];
+        let slot = (e & 0xFF_FFFF).wrapping_sub(1) as usize;
+        self.keys.prefetch(slot);
+        self.vals.prefetch(slot);
+        crate::rdd::combine::prefetch(self.meta.as_ptr().wrapping_add(slot));
+    }
+
+    /// The batch whose changes are logged now.
+    fn log(&mut self, t: Time) -> &mut Version<S> {
+        if self.versions.back().is_none_or(|v| v.time != t) {
+            let ops = std::mem::take(&mut self.spare_ops);
+            self.versions.push_back(Version { time: t, whole: None, ops, removed: Vec::new() });
+        }
+        let last = self.versions.len() - 1;
+        &mut self.versions[last]
+    }
+
+    fn list_in(&mut self, slot: u32) {
+        let mask = self.index.len() - 1;
+        let hash = self.meta[slot as usize].hash;
+        let mut i = hash as usize & mask;
+        while self.index[i] != 0 {
+            i = (i + 1) & mask;
+        }
+        self.index[i] = tag(hash) | (slot + 1);
+    }
+
+    /// Takes a slot out of the index; those behind it move up.
+    fn list_out(&mut self, slot: u32) {
+        let mask = self.index.len() - 1;
+        let mut i = self.meta[slot as usize].hash as usize & mask;
+        while self.index[i] & 0xFF_FFFF != slot + 1 {
+            i = (i + 1) & mask;
+        }
+        let mut j = i;
+        loop {
+            j = (j + 1) & mask;
+            let e = self.index[j];
+            if e == 0 {
+                break;
+            }
+            let home = self.meta[(e & 0xFF_FFFF) as usize - 1].hash as usize & mask;
+            if (j.wrapping_sub(home) & mask) >= (j.wrapping_sub(i) & mask) {
+                self.index[i] = e;
+                i = j;
+            }
+        }
+        self.index[i] = 0;
+    }
+
+    #[cold]
+    fn reindex(&mut self, len: usize) {
+        let old = std::mem::replace(&mut self.index, vec![0; len]);
+        self.resizes += 1;
+        for e in old.into_iter().filter(|e| *e != 0) {
+            self.list_in((e & 0xFF_FFFF) - 1);
+        }
+    }
+
+    fn unlink(&mut self, slot: u32) -> u32 {
+        let Meta { prev, next, .. } = self.meta[slot as usize];
+        match prev {
+            NONE => self.oldest = next,
+            p => self.meta[p as usize].next = next,
+        }
+        match next {
+            NONE => self.newest = prev,
+            n => self.meta[n as usize].prev = prev,
+        }
+        prev
+    }
+
+    /// Links a slot behind `after`, first when that is none.
+    fn link(&mut self, slot: u32, after: u32) {
+        let next = match after {
+            NONE => std::mem::replace(&mut self.oldest, slot),
+            a => std::mem::replace(&mut self.meta[a as usize].next, slot),
+        };
+        match next {
+            NONE => self.newest = slot,
+            n => self.meta[n as usize].prev = slot,
+        }
+        let m = &mut self.meta[slot as usize];
+        (m.prev, m.next) = (after, next);
+    }
+
+    /// Marks a slot as touched by `t`; the log gets what it was before.
+    fn touched(&mut self, slot: u32, t: Time, was: Was<S>) {
+        let meta = &mut self.meta[slot as usize];
+        let touched = std::mem::replace(&mut meta.touched, t.millis());
+        meta.kept = !matches!(was, Was::Same);
+        let mut after = NONE;
+        if self.by_time {
+            after = self.unlink(slot);
+            self.link(slot, self.newest);
+        }
+        self.log(t).ops.push(Op { slot, after, touched, was });
+    }
+
+    /// A new key with its value.
+    fn insert(&mut self, hash: u32, key: K, val: S, t: Time) -> u32 {
+        let slot = self.free.pop().unwrap_or(self.keys.len() as u32);
+        assert!(slot < 0xFF_FFFF, "more than 16,777,214 keys in one of 256 key groups");
+        let i = slot as usize;
+        self.keys.grow(i + 1);
+        self.vals.grow(i + 1);
+        if self.meta.len() <= i {
+            if self.meta.len() == self.meta.capacity() {
+                self.meta.reserve_exact(self.meta.len() / 4 + 4);
+            }
+            self.meta.push(Meta { touched: 0, hash: 0, prev: NONE, next: NONE, kept: false });
+        }
+        self.keys.put(i, key);
+        self.vals.put(i, val);
+        self.meta[i] = Meta { touched: t.millis(), hash, prev: NONE, next: NONE, kept: true };
+        self.live += 1;
+        if self.live * 4 > self.index.len() * 3 {
+            self.reindex(self.index.len() * 2);
+        }
+        self.list_in(slot);
+        if self.by_time {
+            self.link(slot, self.newest);
+        }
+        self.log(t).ops.push(Op { slot, after: NONE, touched: 0, was: Was::Absent });
+        slot
+    }
+
+    /// Removes a key whose value is out already.
+    fn remove(&mut self, slot: u32, t: Time, was: Was<S>) {
+        self.list_out(slot);
+        let after = if self.by_time { self.unlink(slot) } else { NONE };
+        let touched = self.meta[slot as usize].touched;
+        self.live -= 1;
+        let log = self.log(t);
+        log.ops.push(Op { slot, after, touched, was });
+        log.removed.push(slot);
+    }
+
+    /// Undoes the newest batch.
+    pub(super) fn undo(&mut self, newer_than: Time) {
+        while self.versions.back().is_some_and(|v| v.time > newer_than) {
+            let Some(mut v) = self.versions.pop_back() else { return };
+            for op in v.ops.drain(..).rev() {
+                self.undo_one(op);
+            }
+            self.spare_ops = v.ops;
+            if let Some(mut whole) = v.whole {
+                whole.grow(self.keys.len());
+                let mut spare = std::mem::replace(&mut self.vals, whole);
+                spare.clear();
+                self.spare = Some(spare);
+            }
+        }
+    }
+
+    fn undo_one(&mut self, op: Op<S>) {
+        let i = op.slot as usize;
+        let relist = matches!(op.was, Was::Removed(_) | Was::Unlisted);
+        match op.was {
+            Was::Absent => {
+                self.list_out(op.slot);
+                if self.by_time {
+                    self.unlink(op.slot);
+                }
+                self.live -= 1;
+                drop((self.vals.take(i), self.keys.take(i)));
+                self.free.push(op.slot);
+                return;
+            }
+            Was::Same | Was::Unlisted => {}
+            Was::Value(v) | Was::Removed(v) => self.vals.put(i, v),
+        }
+        if relist {
+            self.live += 1;
+            self.list_in(op.slot);
+        } else if self.by_time {
+            self.unlink(op.slot);
+        }
+        if self.by_time {
+            self.link(op.slot, op.after);
+        }
+        self.meta[i].touched = op.touched;
+    }
+
+    /// Versions before `up_to` won't be read any more, nor will batches up to it be undone.
+    pub(super) fn forget(&mut self, up_to: Time) {
+        while self.versions.front().is_some_and(|v| v.time <= up_to) {
+            let Some(mut v) = self.versions.pop_front() else { return };
+            for slot in v.removed.drain(..) {
+                drop(self.keys.take(slot as usize));
+                self.free.push(slot);
+            }
+            v.ops.clear();
+            self.spare_ops = v.ops;
+            if let Some(mut whole) = v.whole {
+                whole.clear();
+                self.spare = Some(whole);
+            }
+        }
+    }
+
+    /// Copies what `get` makes of the records of version `t`, from slot `from` on, until `out` has `n`. Returns
+    /// the slot to go on with.
+    pub(super) fn read<U>(
+        &self,
+        t: Time,
+        from: usize,
+        (out, n): (&mut Vec<U>, usize),
+        get: impl Fn(&K, &S) -> Option<U>,
+    ) -> Option<usize> {
+        let slots = self.keys.len();
+        if self.versions.back().is_some_and(|v| v.time > t) {
+            return self.read_older(t, from, (out, n), get);
+        }
+        let (mut w, mut word) = (from / 64, self.vals.word(from / 64) & !0 << (from % 64));
+        while w * 64 < slots {
+            while word != 0 {
+                let i = w * 64 + word.trailing_zeros() as usize;
+                word &= word - 1;
+                if let (Some(k), Some(v)) = (self.keys.get(i), self.vals.get(i)) {
+                    out.extend(get(k, v));
+                }
+                if out.len() >= n {
+                    return Some(i + 1);
+                }
+            }
+            w += 1;
+            word = self.vals.word(w);
+        }
+        None
+    }
+
+    #[cold]
+    fn read_older<U>(
+        &self,
+        t: Time,
+        from: usize,
+        (out, n): (&mut Vec<U>, usize),
+        get: impl Fn(&K, &S) -> Option<U>,
+    ) -> Option<usize> {
+        let mut base = &self.vals;
+        let mut over: HashMap<usize, Option<&S>> = HashMap::new();
+        for v in self.versions.iter().rev().take_while(|v| v.time > t) {
+            for op in v.ops.iter().rev() {
+                match &op.was {
+                    Was::Absent => drop(over.insert(op.slot as usize, None)),
+                    Was::Value(x) | Was::Removed(x) => drop(over.insert(op.slot as usize, Some(x))),
+                    Was::Same | Was::Unlisted => {}
+                }
+            }
+            if let Some(whole) = &v.whole {
+                base = whole;
+                over.clear();
+            }
+        }
+        for i in from..self.keys.len() {
+            let val = over.get(&i).copied().unwrap_or_else(|| base.get(i));
+            if let (Some(k), Some(v)) = (self.keys.get(i), val) {
+                out.extend(get(k, v));
+            }
+            if out.len() >= n {
+                return Some(i + 1);
+            }
+        }
+        None
+    }
+
+    /// Builds the table anew without its free slots, when most are free and nobody knows their numbers.
+    pub(super) fn shrink(&mut self) {
+        let small = self.keys.len() < 64 || self.free.len() * 4 < self.keys.len() * 3;
+        if small || !self.versions.is_empty() {
+            return;
+        }
+        let mut order: Vec<u32> = Vec::with_capacity(self.live);
+        if self.by_time {
+            let mut slot = self.oldest;
+            while slot != NONE {
+                order.push(slot);
+                slot = self.meta[slot as usize].next;
+            }
+        } else {
+            order.extend((0..self.keys.len() as u32).filter(|i| self.vals.is_full(*i as usize)));
+        }
+        let mut new = Group::new(self.by_time);
+        new.index = vec![0; (order.len() * 2).next_power_of_two().max(8)];
+        new.resizes = self.resizes + 1;
+        for old in order {
+            let m = self.meta[old as usize];
+            if let (Some(k), Some(v)) = (self.keys.take(old as usize), self.vals.take(old as usize)) {
+                new.insert(m.hash, k, v, Time::from_millis(m.touched));
+            }
+        }
+        new.versions.clear();
+        *self = new;
+    }
+}
+
+impl<K: Key, S: Wire> Group<K, S> {
+    pub(super) fn find(&self, hash: u32, key: &K) -> Option<u32> {
+        let mask = self.index.len() - 1;
+        let mut i = hash as usize & mask;
+        loop {
+            let e = self.index[i];
+            if e == 0 {
+                return None;
+            }
+            if e & 0xFF00_0000 == tag(hash) {
+                let slot = (e & 0xFF_FFFF) - 1;
+                if self.keys.get(slot as usize).is_some_and(|k| k == key) {
+                    return Some(slot);
+                }
+            }
+            i = (i + 1) & mask;
+        }
+    }
+
+    /// Gives the state of a key to `f` and does what it wants with it.
+    pub(super) fn with<R>(
+        &mut self,
+        hash: u32,
+        key: &K,
+        t: Time,
+        f: impl FnOnce(&mut State<S>) -> R,
+    ) -> R {
+        let Some(slot) = self.find(hash, key) else {
+            let mut state = State::new(None, true, false);
+            let r = f(&mut state);
+            if let Left::Changed { now, .. } = state.take() {
+                self.insert(hash, detach::one(key.clone()), detach::one(now), t);
+            }
+            return r;
+        };
+        self.with_slot(slot, t, false, f)
+    }
+
+    fn with_slot<R>(
+        &mut self,
+        slot: u32,
+        t: Time,
+        timing_out: bool,
+        f: impl FnOnce(&mut State<S>) -> R,
+    ) -> R {
+        let i = slot as usize;
+        let Meta { touched, kept, .. } = self.meta[i];
+        let logged = touched == t.millis() && kept;
+        let state = State::new(self.vals.take(i), logged, timing_out);
+        let mut out = Out { group: self, slot: i, state };
+        let r = f(&mut out.state);
+        let left = out.state.take();
+        let group = &mut *out.group;
+        match left {
+            Left::Same(v) => {
+                group.vals.put(i, v);
+                if group.by_time && touched != t.millis() {
+                    group.touched(slot, t, Was::Same);
+                }
+            }
+            Left::Changed { now, before } => {
+                group.vals.put(i, detach::one(now));
+                if let Some(before) = before {
+                    group.touched(slot, t, Was::Value(before));
+                }
+            }
+            Left::Nothing { before: Some(before) } => group.remove(slot, t, Was::Removed(before)),
+            Left::Nothing { before: None } => {}
+        }
+        r
+    }
+
+    /// Tells `f` of the keys that were touched before `before` and removes them, least recently touched first.
+    pub(super) fn expire(
+        &mut self,
+        before: Time,
+        t: Time,
+        mut f: impl FnMut(&K, &mut State<S>),
+    ) -> usize {
+        let mut n = 0;
+        while self.oldest != NONE && self.meta[self.oldest as usize].touched < before.millis() {
+            let slot = self.oldest;
+            let i = slot as usize;
+            let state = State::new(self.vals.take(i), true, true);
+            let mut out = Out { group: self, slot: i, state };
+            if let Some(key) = out.group.keys.get(i) {
+                f(key, &mut out.state);
+            }
+            if let Some(v) = out.state.put_back() {
+                out.group.remove(slot, t, Was::Removed(v));
+            }
+            n += 1;
+        }
+        n
+    }
+
+    /// Goes over all keys, least slot first: `f` gets each key with its value and returns the new one, or none
+    /// to remove it.
+    pub(super) fn pass(&mut self, t: Time, mut f: impl FnMut(&K, u32, S) -> Option<S>) {
+        if self.live == 0 {
+            return;
+        }
+        let mut new = self.spare.take().unwrap_or_default();
+        new.grow(self.keys.len());
+        let old = std::mem::take(&mut self.vals);
+        self.vals = new;
+        debug_assert!(self.versions.back().is_none_or(|v| v.time != t), "a pass comes first");
+        // In the log from the beginning: what comes after a panic is undone from there.
+        self.log(t).whole = Some(old);
+        let last = self.versions.len() - 1;
+        let mut gone = Vec::new();
+        if let Some(old) = &self.versions[last].whole {
+            for w in 0..self.keys.len().div_ceil(64) {
+                let mut word = old.word(w);
+                while word != 0 {
+                    let i = w * 64 + word.trailing_zeros() as usize;
+                    word &= word - 1;
+                    if let (Some(k), Some(v)) = (self.keys.get(i), old.get(i)) {
+                        match f(k, i as u32, v.clone()) {
+                            Some(v) => self.vals.put(i, detach::one(v)),
+                            None => gone.push(i as u32),
+                        }
+                    }
+                }
+            }
+        }
+        for slot in gone {
+            self.remove(slot, t, Was::Unlisted);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What one batch does to the table.
+#[derive(Clone, Debug)]
+enum Step {
+    Update(u8, u32),
+    Modify(u8, u32),
+    Look(u8),
+    Remove(u8),
+    Expire(u64),
+}
+
+#[derive(Clone, Debug)]
+struct Batch {
+    /// Removes keys with this remainder of 5, adds to the others.
+    pass: Option<u32>,
+    steps: Vec<Step>,
+    /// How often it is undone and done again, and whether it is undone for good at last.
+    undone: u8,
+    skipped: bool,
+    /// Versions older than this many batches are forgotten.
+    remember: u64,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (any::<u8>(), any::<u32>()).prop_map(|(k, v)| Step::Update(k, v)),
+        2 => (any::<u8>(), any::<u32>()).prop_map(|(k, v)| Step::Modify(k, v)),
+        1 => any::<u8>().prop_map(Step::Look),
+        2 => any::<u8>().prop_map(Step::Remove),
+        1 => (1..6u64).prop_map(Step::Expire),
+    ]
+}
+
+fn batch() -> impl Strategy<Value = Batch> {
+    let pass = proptest::option::weighted(0.2, 0..6u32);
+    (pass, proptest::collection::vec(step(), 0..60), 0..3u8, any::<bool>(), 0..4u64).prop_map(
+        |(pass, steps, undone, skipped, remember)| Batch { pass, steps, undone, skipped, remember },
+    )
+}
+
+/// Key to value and the batch that touched it.
+type Model = BTreeMap<u8, (String, u64)>;
+
+/// Few different hashes, so that chains are long.
+fn hash(key: u8) -> u32 {
+    u32::from(key % 7) | u32::from(key % 3) << 16
+}
+
+fn run(group: &mut Group<u8, String>, model: &mut Model, b: &Batch, t: u64) {
+    let time = Time::from_millis(t);
+    if let Some(r) = b.pass {
+        let f = |k: &u8, v: String| (u32::from(*k) % 5 != r).then(|| v + "+");
+        group.pass(time, |k, _, v| f(k, v));
+        *model = std::mem::take(model)
+            .into_iter()
+            .filter_map(|(k, (v, touched))| Some((k, (f(&k, v)?, touched))))
+            .collect();
+    }
+    for s in &b.steps {
+        match s {
+            Step::Update(k, v) => {
+                group.with(hash(*k), k, time, |s| s.update(v.to_string()));
+                model.insert(*k, (v.to_string(), t));
+            }
+            Step::Modify(k, v) => {
+                let there = group.with(hash(*k), k, time, |s| s.modify(|x| x.push_str(&v.to_string())));
+                assert_eq!(there, model.contains_key(k));
+                if let Some(m) = model.get_mut(k) {
+                    m.0.push_str(&v.to_string());
+                    m.1 = t;
+                }
+            }
+            Step::Look(k) => {
+                let seen = group.with(hash(*k), k, time, |s| s.get().cloned());
+                assert_eq!(seen, model.get(k).map(|m| m.0.clone()));
+                model.entry(*k).and_modify(|m| m.1 = t);
+            }
+            Step::Remove(k) => {
+                group.with(hash(*k), k, time, State::remove);
+                model.remove(k);
+            }
+            Step::Expire(idle) => {
+                let before = t.saturating_sub(*idle);
+                let mut gone = Vec::new();
+                let n = group.expire(Time::from_millis(before), time, |k, s| {
+                    assert!(s.is_timing_out());
+                    gone.push((*k, s.get().cloned()));
+                });
+                gone.sort();
+                let (old, new) = model.clone().into_iter().partition(|(_, m)| m.1 < before);
+                let old: Model = old;
+                *model = new;
+                assert_eq!(gone, old.into_iter().map(|(k, m)| (k, Some(m.0))).collect::<Vec<_>>());
+                assert_eq!(n, gone.len());
+            }
+        }
+    }
+}
+
+fn content(group: &Group<u8, String>, t: u64) -> BTreeMap<u8, String> {
+    let (mut all, mut from) = (Vec::new(), Some(0));
+    while let Some(at) = from {
+        let mut chunk = Vec::new();
+        let get = |k: &u8, v: &String| Some((*k, v.clone()));
+        from = group.read(Time::from_millis(t), at, (&mut chunk, 7), get);
+        all.extend(chunk);
+    }
+    let n = all.len();
+    let map: BTreeMap<_, _> = all.into_iter().collect();
+    assert_eq!(map.len(), n, "a key is there twice");
+    map
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 3 } else { 1500 }))]
+    #[test]
+    fn versions_are_those_of_a_plain_map(batches in proptest::collection::vec(batch(), 1..12)) {
+        let mut group = Group::new(true);
+        let mut model = Model::new();
+        let mut versions: BTreeMap<u64, BTreeMap<u8, String>> = BTreeMap::new();
+        versions.insert(0, BTreeMap::new());
+        let values = |m: &Model| m.iter().map(|(k, v)| (*k, v.0.clone())).collect::<BTreeMap<_, _>>();
+        for (i, b) in batches.iter().enumerate() {
+            let t = i as u64 + 1;
+            let before = model.clone();
+            let newest = *versions.keys().last().unwrap();
+            for _ in 0..b.undone {
+                let mut vain = before.clone();
+                run(&mut group, &mut vain, b, t);
+                prop_assert_eq!(content(&group, t), values(&vain));
+                group.undo(Time::from_millis(newest));
+                prop_assert_eq!(content(&group, t), values(&before));
+            }
+            run(&mut group, &mut model, b, t);
+            if b.skipped {
+                model = before;
+                group.undo(Time::from_millis(newest));
+            } else {
+                versions.insert(t, values(&model));
+            }
+            prop_assert_eq!(group.live(), model.len());
+            for (v, want) in &versions {
+                prop_assert_eq!(&content(&group, *v), want, "version {} after batch {}", v, t);
+            }
+            let up_to = t.saturating_sub(b.remember + 1);
+            group.forget(Time::from_millis(up_to));
+            group.shrink();
+            // The newest one stays readable.
+            let newest = *versions.keys().last().unwrap();
+            versions.retain(|v, _| *v >= up_to || *v == newest);
+            for (v, want) in &versions {
+                prop_assert_eq!(&content(&group, *v), want, "version {} is remembered", v);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_panicking_function_leaves_what_was_there() {
+    let t = Time::from_millis;
+    let mut group = Group::new(true);
+    for k in 0..10u8 {
+        group.with(hash(k), &k, t(1), |s| s.update(k.to_string()));
+    }
+    let calls: [fn(&mut State<String>); 3] = [
+        |s| s.update("other".into()),
+        State::remove,
+        |s| {
+            s.modify(|x| x.push('!'));
+        },
+    ];
+    for f in calls {
+        let call = std::panic::AssertUnwindSafe(|| {
+            group.with(hash(3), &3, t(2), |s| {
+                f(s);
+                panic!("on purpose")
+            })
+        });
+        assert!(std::panic::catch_unwind(call).is_err());
+        group.undo(t(1));
+        assert_eq!(content(&group, 1).len(), 10);
+        assert_eq!(content(&group, 1)[&3], "3");
+    }
+}
+
+#[test]
+fn memory_of_removed_keys_is_given_back() {
+    let t = Time::from_millis;
+    let mut group = Group::new(false);
+    for k in 0..100_000u32 {
+        group.with(k, &k, t(1), |s| s.update(u64::from(k)));
+    }
+    group.forget(t(1));
+    let (full, overhead) = (group.bytes(), group.bytes() / 100_000 - 12);
+    assert!(overhead <= 64, "{overhead} bytes above key and value");
+    for k in 10..100_000u32 {
+        group.with(k, &k, t(2), State::remove);
+    }
+    group.forget(t(2));
+    group.shrink();
+    assert!(group.bytes() < full / 100, "{} of {full} bytes are left", group.bytes());
+    assert_eq!((group.live(), group.find(5, &5).is_some(), group.find(50, &50)), (10, true, None));
+}

@@ -1,0 +1,138 @@
+//! Values in numbered places, some of which are empty: a vector and a bit for each place.
+#![allow(unsafe_code)]
+
+use std::mem::MaybeUninit;
+
+/// Places for values. A place keeps its number.
+pub(super) struct Slots<T> {
+    places: Vec<MaybeUninit<T>>,
+    /// Bit `i % 64` of word `i / 64`: whether place `i` holds a value. Always long enough.
+    full: Vec<u64>,
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Slots { places: Vec::new(), full: Vec::new() }
+    }
+}
+
+impl<T> Slots<T> {
+    /// The number of places.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Makes room for `len` places at least; new ones are empty. Grows by a quarter, so that little memory
+    /// lies idle.
+    pub(super) fn grow(&mut self, len: usize) {
+        if len <= self.places.len() {
+            return;
+        }
+        if len > self.places.capacity() {
+            let room = len.max(self.places.len() + self.places.len() / 4).max(4);
+            self.places.reserve_exact(room - self.places.len());
+        }
+        self.places.resize_with(len, MaybeUninit::uninit);
+        self.full.resize(len.div_ceil(64), 0);
+    }
+
+    #[inline]
+    pub(super) fn is_full(&self, i: usize) -> bool {
+        self.full.get(i / 64).is_some_and(|w| w >> (i % 64) & 1 == 1)
+    }
+
+    #[inline]
+    pub(super) fn get(&self, i: usize) -> Option<&T> {
+        // SAFETY: the bit says that the place holds a value; bits are set for existing places only.
+        self.is_full(i).then(|| unsafe { self.places[i].assume_init_ref() })
+    }
+
+    /// Fills a place; a value that is there is dropped.
+    #[inline]
+    pub(super) fn put(&mut self, i: usize, v: T) {
+        let old = self.take(i);
+        self.places[i] = MaybeUninit::new(v);
+        self.full[i / 64] |= 1 << (i % 64);
+        drop(old);
+    }
+
+    /// Empties a place.
+    #[inline]
+    pub(super) fn take(&mut self, i: usize) -> Option<T> {
+        if !self.is_full(i) {
+            return None;
+        }
+        self.full[i / 64] &= !(1 << (i % 64));
+        // SAFETY: the bit said that the place holds a value; now nobody reads it again.
+        Some(unsafe { self.places[i].assume_init_read() })
+    }
+
+    /// Asks for the place's memory.
+    #[inline]
+    pub(super) fn prefetch(&self, i: usize) {
+        crate::rdd::combine::prefetch(self.places.as_ptr().wrapping_add(i));
+    }
+
+    /// The bits of 64 places.
+    #[inline]
+    pub(super) fn word(&self, w: usize) -> u64 {
+        self.full.get(w).copied().unwrap_or(0)
+    }
+
+    /// Empties all places and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        if std::mem::needs_drop::<T>() {
+            (0..self.places.len()).for_each(|i| drop(self.take(i)));
+        }
+        self.full.fill(0);
+    }
+
+    /// Bytes of memory that the places take, without what the values own.
+    pub(super) fn bytes(&self) -> usize {
+        self.places.capacity() * size_of::<T>() + self.full.capacity() * 8
+    }
+}
+
+impl<T> Drop for Slots<T> {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn values_are_dropped_once() {
+        let alive = Arc::new(());
+        let mut slots = Slots::default();
+        slots.grow(70);
+        for i in [0, 63, 64, 69] {
+            slots.put(i, alive.clone());
+        }
+        assert_eq!(Arc::strong_count(&alive), 5);
+        slots.put(63, alive.clone());
+        assert!(slots.take(64).is_some() && slots.take(64).is_none());
+        assert_eq!(Arc::strong_count(&alive), 4);
+        assert!(slots.get(1).is_none() && slots.get(69).is_some() && slots.get(1000).is_none());
+        slots.clear();
+        assert_eq!((Arc::strong_count(&alive), slots.len()), (1, 70));
+        slots.put(5, alive.clone());
+        drop(slots);
+        assert_eq!(Arc::strong_count(&alive), 1);
+    }
+
+    #[test]
+    fn growing_keeps_values_and_numbers() {
+        let mut slots = Slots::default();
+        for i in 0..1000 {
+            slots.grow(i + 1);
+            slots.put(i, i.to_string());
+        }
+        assert!((0..1000).all(|i| slots.get(i) == Some(&i.to_string())));
+        assert!(slots.bytes() < 1000 * size_of::<String>() * 5 / 4 + 1000);
+    }
+}

@@ -1,0 +1,297 @@
+//! The state of one stateful operator: a table for each key group of each partition.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::fmt;
+
+use super::cell::State;
+use super::group::Group;
+use crate::Time;
+use crate::data::{Key, Wire};
+use crate::engine::{Site, TaskError};
+use crate::rdd::combine::group_of;
+use crate::sync::{LockExt, Mutex, MutexGuard};
+
+/// Key groups.
+const GROUPS: usize = 256;
+
+/// One partition.
+struct Partition<K, S, X> {
+    groups: Vec<Option<Box<Group<K, S>>>>,
+    /// The batch that changed it last; [`Time::ZERO`] before the first.
+    version: Time,
+    /// The batches whose changes can be undone or are remembered, oldest first.
+    history: Vec<Past<X>>,
+    /// What the operator keeps beside the keys.
+    extra: X,
+}
+
+/// A batch that can be undone.
+struct Past<X> {
+    t: Time,
+    /// The batch before it, and what was kept beside the keys then.
+    base: Time,
+    extra: X,
+}
+
+/// What an operator keeps in each partition beside its keys.
+pub(crate) trait Beside: Clone + Default + Send + 'static {}
+impl<X: Clone + Default + Send + 'static> Beside for X {}
+
+/// All partitions. `X` is what the operator keeps in each beside its keys; it is cloned for every batch.
+pub(crate) struct Tables<K, S, X = ()> {
+    parts: Vec<Mutex<Partition<K, S, X>>>,
+    site: Site,
+    by_time: bool,
+    /// Versions up to this time are forgotten.
+    forgotten: AtomicU64,
+    /// Keys of each partition, as of its last batch.
+    keys: Vec<AtomicUsize>,
+    /// Batches that were undone.
+    undone: AtomicU64,
+}
+
+impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
+    /// `by_time`: keys are listed by when they were touched, for time-outs.
+    pub(crate) fn new(partitions: usize, by_time: bool, site: Site) -> Self {
+        let part = || Partition {
+            groups: (0..GROUPS).map(|_| None).collect(),
+            version: Time::ZERO,
+            history: Vec::new(),
+            extra: X::default(),
+        };
+        Tables {
+            parts: (0..partitions).map(|_| Mutex::new(part())).collect(),
+            site,
+            by_time,
+            forgotten: AtomicU64::new(0),
+            keys: (0..partitions).map(|_| AtomicUsize::new(0)).collect(),
+            undone: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn partitions(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Keys that have a state, as of the last batch.
+    pub(crate) fn keys(&self) -> usize {
+        self.keys.iter().map(|n| n.load(Relaxed)).sum()
+    }
+
+    /// Bytes of memory of the tables, without what keys and values own elsewhere.
+    pub(crate) fn bytes(&self) -> usize {
+        let of = |p: &Mutex<Partition<K, S, X>>| {
+            p.get().groups.iter().flatten().map(|g| g.bytes()).sum::<usize>()
+        };
+        self.parts.iter().map(of).sum()
+    }
+
+    /// Versions up to `up_to` won't be read any more. Carried out with the next batch.
+    pub(crate) fn forget(&self, up_to: Time) {
+        self.forgotten.fetch_max(up_to.millis(), Relaxed);
+    }
+
+    /// The right to change partition `part` from version `base` to `t`. Whatever was changed since `base` is
+    /// undone first: attempts that failed later, batches that were skipped. Undone, too, when the lease is
+    /// dropped without [`Lease::commit`].
+    pub(crate) fn lease(&self, part: usize, base: Time, t: Time) -> Result<Lease<'_, K, S, X>, TaskError> {
+        let mut guard = self.parts[part].get();
+        let p = &mut *guard;
+        if p.version != base {
+            self.undone.fetch_add(1, Relaxed);
+            p.undo(base);
+        }
+        if p.version != base {
+            return Err(self.gone(part, base, p.version));
+        }
+        let forgotten = Time::from_millis(self.forgotten.load(Relaxed));
+        if p.history.first().is_some_and(|b| b.t <= forgotten) {
+            p.history.retain(|b| b.t > forgotten);
+            for g in p.groups.iter_mut().flatten() {
+                g.forget(forgotten);
+            }
+        }
+        p.history.push(Past { t, base, extra: p.extra.clone() });
+        p.version = t;
+        Ok(Lease { tables: self, part, p: guard, base, t, committed: false })
+    }
+
+    #[cold]
+    fn gone(&self, part: usize, wanted: Time, there: Time) -> TaskError {
+        TaskError::Input {
+            message: format!(
+                "state version of batch {wanted} of {} is gone: partition {part} is at batch {there}, and \
+                 older versions are kept only as long as batches are remembered (`remember`)",
+                self.site
+            ),
+        }
+    }
+
+    /// Copies what `get` makes of the records of version `t` of a partition, from `from` (0 at first) on, until
+    /// `out` has `n`. Returns where to go on.
+    pub(crate) fn read<U>(
+        &self,
+        part: usize,
+        t: Time,
+        from: u64,
+        (out, n): (&mut Vec<U>, usize),
+        get: impl Fn(&K, &S) -> Option<U>,
+    ) -> Result<Option<u64>, TaskError> {
+        let p = self.parts[part].get();
+        let known = p.version == t || p.history.iter().any(|b| b.base == t);
+        if !known || t.millis() <= self.forgotten.load(Relaxed) && p.version != t {
+            return Err(self.gone(part, t, p.version));
+        }
+        let mut slot = (from & 0xFFFF_FFFF) as usize;
+        for g in (from >> 32) as usize..GROUPS {
+            if let Some(group) = &p.groups[g] {
+                if let Some(next) = group.read(t, slot, (out, n), &get) {
+                    return Ok(Some((g as u64) << 32 | next as u64));
+                }
+            }
+            slot = 0;
+        }
+        Ok(None)
+    }
+
+    /// Keys of version `t`, if that is the newest one.
+    pub(crate) fn len_at(&self, part: usize, t: Time) -> Option<u64> {
+        let p = self.parts[part].get();
+        (p.version == t).then(|| p.len() as u64)
+    }
+
+    /// (index rebuilds, undone batches)
+    pub(crate) fn counters(&self) -> (u64, u64) {
+        let resizes = |p: &Mutex<Partition<K, S, X>>| {
+            p.get().groups.iter().flatten().map(|g| g.resizes).sum::<u64>()
+        };
+        (self.parts.iter().map(resizes).sum(), self.undone.load(Relaxed))
+    }
+}
+
+impl<K, S, X> Partition<K, S, X> {
+    fn len(&self) -> usize {
+        self.groups.iter().flatten().map(|g| g.live()).sum()
+    }
+
+    /// Undoes batches until the version is `base`, as far as they are in the history.
+    fn undo(&mut self, base: Time) {
+        let Some(at) = self.history.iter().position(|b| b.base == base) else { return };
+        if let Some(first) = self.history.drain(at..).next() {
+            self.extra = first.extra;
+        }
+        for g in self.groups.iter_mut().flatten() {
+            g.undo(base);
+        }
+        self.version = base;
+    }
+}
+
+/// The right to change one partition for one batch.
+pub(crate) struct Lease<'a, K: Key, S: Wire, X: Beside = ()> {
+    tables: &'a Tables<K, S, X>,
+    part: usize,
+    p: MutexGuard<'a, Partition<K, S, X>>,
+    base: Time,
+    t: Time,
+    committed: bool,
+}
+
+impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
+    fn group(&mut self, hash: u32) -> &mut Group<K, S> {
+        let by_time = self.tables.by_time;
+        self.p.groups[usize::from(group_of(hash))].get_or_insert_with(|| Box::new(Group::new(by_time)))
+    }
+
+    /// Asks for what [`Lease::with`] will look at: first step, the index.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u32) {
+        if let Some(g) = &self.p.groups[usize::from(group_of(hash))] {
+            g.prefetch(hash);
+        }
+    }
+
+    /// Second step, when the index is near.
+    #[inline]
+    pub(crate) fn prefetch_slot(&self, hash: u32) {
+        if let Some(g) = &self.p.groups[usize::from(group_of(hash))] {
+            g.prefetch_slot(hash);
+        }
+    }
+
+    /// Gives the state of a key to `f` and does what it wants with it.
+    #[inline]
+    pub(crate) fn with<R>(&mut self, hash: u32, key: &K, f: impl FnOnce(&mut State<S>) -> R) -> R {
+        let t = self.t;
+        self.group(hash).with(hash, key, t, f)
+    }
+
+    /// What is kept beside the keys.
+    pub(crate) fn extra(&mut self) -> &mut X {
+        &mut self.p.extra
+    }
+
+    /// Tells `f` of keys that were touched before `before`, and removes them.
+    pub(crate) fn expire(&mut self, before: Time, mut f: impl FnMut(&K, &mut State<S>)) -> usize {
+        let t = self.t;
+        self.p.groups.iter_mut().flatten().map(|g| g.expire(before, t, &mut f)).sum()
+    }
+
+    /// Goes over all keys: `f` gets each key group's number, key, slot and value, and returns the new value, or
+    /// none to remove the key. Comes before any other change.
+    pub(crate) fn pass(&mut self, mut f: impl FnMut(usize, &K, u32, S) -> Option<S>) {
+        let t = self.t;
+        for (i, g) in self.p.groups.iter_mut().enumerate() {
+            if let Some(g) = g {
+                g.pass(t, |k, slot, v| f(i, k, slot, v));
+            }
+        }
+    }
+
+    /// What `get` makes of each key and state, as they are now.
+    pub(crate) fn all<U>(&self, get: impl Fn(&K, &S) -> U) -> Vec<U> {
+        let mut out = Vec::with_capacity(self.len());
+        for g in self.p.groups.iter().flatten() {
+            g.read(self.t, 0, (&mut out, usize::MAX), |k, s| Some(get(k, s)));
+        }
+        out
+    }
+
+    /// The slot of a key that is there.
+    #[inline]
+    pub(crate) fn find(&self, hash: u32, key: &K) -> Option<u32> {
+        self.p.groups[usize::from(group_of(hash))].as_ref()?.find(hash, key)
+    }
+
+    /// Keys now.
+    fn len(&self) -> usize {
+        self.p.len()
+    }
+
+    /// The batch is done in this partition. Tables that are mostly empty give their memory back.
+    pub(crate) fn commit(mut self) {
+        self.committed = true;
+        self.tables.keys[self.part].store(self.p.len(), Relaxed);
+        for g in self.p.groups.iter_mut() {
+            if let Some(group) = g {
+                group.shrink();
+            }
+        }
+    }
+}
+
+impl<K: Key, S: Wire, X: Beside> Drop for Lease<'_, K, S, X> {
+    fn drop(&mut self) {
+        if !self.committed {
+            let base = self.base;
+            self.tables.undone.fetch_add(1, Relaxed);
+            self.p.undo(base);
+        }
+    }
+}
+
+impl<K, S, X> fmt::Debug for Tables<K, S, X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tables({} partitions)", self.parts.len())
+    }
+}
