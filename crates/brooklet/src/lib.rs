@@ -37,8 +37,8 @@ pub use conf::{
 pub use context::{Context, ContextState, StreamingContext, StreamingContextBuilder};
 pub use data::{Data, HashSeed, Key, Wire};
 pub use dstream::{
-    DStream, DeadLetter, ErasedNode, GraphRef, IntoRdd, Node, Output, SaveOptions, StateSpec,
-    StateStream, WithKey,
+    BatchSessions, DStream, DeadLetter, ErasedNode, EventTimeStream, GraphRef, IntoRdd, Node,
+    Output, SaveOptions, StateSpec, StateStream, Windowed, WithKey,
 };
 pub use engine::{Accumulate, Accumulator, Broadcast, DoubleSum, LongSum, Site, TaskError};
 pub use error::{BoxError, Error, Result};

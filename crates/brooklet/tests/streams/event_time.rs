@@ -194,7 +194,8 @@ struct Rng(u64);
 
 impl Rng {
     fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
 }
@@ -206,7 +207,11 @@ fn out_of_order(rng: &mut Rng, n: u32, delay: u64, keys: u64, late: bool) -> Vec
     let mut keyed: Vec<(u64, Record)> = Vec::new();
     for i in 0..n {
         t += if rng.below(60) == 0 { 20 * delay } else { rng.below(4) };
-        let wait = if late && rng.below(100) == 0 { 30 * delay + rng.below(delay) } else { rng.below(delay + 1) };
+        let wait = if late && rng.below(100) == 0 {
+            30 * delay + rng.below(delay)
+        } else {
+            rng.below(delay + 1)
+        };
         keyed.push((t + wait, (t, rng.below(keys) as u8, i)));
     }
     keyed.sort_by_key(|(at, _)| *at);
@@ -399,7 +404,10 @@ fn a_failed_attempt_is_undone_and_its_windows_fire_once() {
                 .tumbling(millis(10))
                 .reduce(move |a, b| {
                     // Merging into state fails now and then; each time another attempt is made.
-                    assert!(calls.fetch_add(1, SeqCst) % 7 != 6, "tripped (this belongs to the test)");
+                    assert!(
+                        calls.fetch_add(1, SeqCst) % 7 != 6,
+                        "tripped (this belongs to the test)"
+                    );
                     a + b
                 })
                 .foreach_rdd(move |r, t| out.take(r, t));
@@ -458,9 +466,11 @@ fn windows_fired_in_a_batch_that_is_skipped_later_fire_in_the_next() {
                 let windows =
                     if session { events.session(millis(7)) } else { events.tumbling(millis(10)) };
                 windows.count().foreach_rdd(move |r, t| out.take(r, t));
-                s.transform_at(|rdd, t| {
-                    if t == Time::from_millis(3_000) { Err("broken") } else { Ok(rdd) }
-                })
+                s.transform_at(
+                    |rdd, t| {
+                        if t == Time::from_millis(3_000) { Err("broken") } else { Ok(rdd) }
+                    },
+                )
                 .foreach_rdd(|_, _| {});
             });
             push(&d, &[('a', 3), ('b', 3)]);
@@ -556,7 +566,11 @@ fn counters_tell_late_and_rejected_records_by_operator() {
         };
         assert_eq!(of("with_event_time", line, ") rejected"), 2);
         assert_eq!(of("count", line + 3, ") late"), 2, "60,990 and 5");
-        assert_eq!(of("count", line + 3, ") late for some windows"), 1, "60,999: [60995, 61005) only");
+        assert_eq!(
+            of("count", line + 3, ") late for some windows"),
+            1,
+            "60,999: [60995, 61005) only"
+        );
         assert_eq!(out.batches()[2].len(), 4, "those of 12, 61,000: up to 61,004 {out:?}");
     }
 }

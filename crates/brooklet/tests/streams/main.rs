@@ -5,6 +5,7 @@
 
 mod compile_fail;
 mod engines;
+mod event_time;
 mod external;
 mod failures;
 mod life_cycle;

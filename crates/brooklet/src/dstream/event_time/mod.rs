@@ -22,6 +22,7 @@ use std::time::Duration;
 use source::{Rules, Source, SourceStep};
 pub use stamp::Stamped;
 pub use windowed::Windowed;
+pub(super) use windowed::{aggregation, collected};
 
 use super::filter::Filter;
 use super::flat_map::FlatMap;

@@ -140,7 +140,8 @@ impl Operator for SourceStep {
 pub(super) struct Progressing {
     sources: Vec<Arc<Source>>,
     state: Mutex<Passed>,
-    flush_on_stop: bool,
+    /// Fires everything in the last batch of a graceful stop; batches are this far apart.
+    flush: Option<Duration>,
 }
 
 #[derive(Default)]
@@ -150,8 +151,8 @@ struct Passed {
 }
 
 impl Progressing {
-    pub(super) fn new(sources: &[Arc<Source>], flush_on_stop: bool) -> Progressing {
-        Progressing { sources: sources.to_vec(), state: Mutex::default(), flush_on_stop }
+    pub(super) fn new(sources: &[Arc<Source>], flush: Option<Duration>) -> Progressing {
+        Progressing { sources: sources.to_vec(), state: Mutex::default(), flush }
     }
 
     /// What the tasks of batch `t` are told: the watermark, and the time up to which windows are fired, which
@@ -162,7 +163,7 @@ impl Progressing {
         state.newest = crate::event_time::lowest(state.newest, progress);
         let watermark = state.newest;
         state.by_batch.insert(t, watermark);
-        let flush = self.flush_on_stop && graph.is_flush(t);
+        let flush = self.flush.is_some_and(|slide| graph.is_flush(t, slide));
         let fire = if flush { u64::MAX } else { watermark.millis() };
         vec![watermark.millis(), fire]
     }

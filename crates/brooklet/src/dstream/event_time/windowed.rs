@@ -147,7 +147,6 @@ impl<K: Key, V: Wire, N: Node<Out = (Time, (K, V))>> Windowed<K, V, N> {
     /// Fires all open windows when the context is stopped gracefully, in one more batch after the last one with
     /// input. What they would still have got isn't in them.
     pub fn flush_on_stop(mut self) -> Self {
-        self.events.stream.graph.want_flush();
         self.flush_on_stop = true;
         self
     }
@@ -160,8 +159,12 @@ impl<K: Key, V: Wire, N: Node<Out = (Time, (K, V))>> Windowed<K, V, N> {
             }
             _ => None,
         };
+        let flush = self.flush_on_stop.then(|| self.events.stream.slide_duration());
+        if let Some(slide) = flush {
+            graph.want_flush(slide);
+        }
         Arc::new(Progress {
-            at: Progressing::new(&self.events.sources, self.flush_on_stop),
+            at: Progressing::new(&self.events.sources, flush),
             told: graph.ctx.accumulator(&format!("{site} missed")),
             late: graph.skip_counter(&format!("{site} late")),
             partly,
