@@ -185,7 +185,7 @@ fn overlapping(w: &[Fired]) -> Option<(usize, usize)> {
 
 /// The windows of all records at once.
 fn sorted_input(windows: Windows, records: &[Record]) -> Vec<Fired> {
-    let p = Program { max_future: Duration::MAX, ..Program::new(windows, 0) };
+    let p = Program { max_future: seconds(1 << 40), ..Program::new(windows, 0) };
     naive(p, &[vec![records.to_vec()]]).fired
 }
 
@@ -308,7 +308,7 @@ proptest! {
         delay in 0u64..40,
         idle in 0u64..6,
         seed: u64,
-        n in 0u32..200,
+        n in 1u32..200,
         partitions in 1u64..4,
         flush: bool,
     ) {
@@ -388,7 +388,7 @@ fn outputs_make_no_difference_to_what_is_fired() {
             d.batches(30).unwrap();
             assert_eq!(a.by_time(), b.by_time(), "{engine:?}");
             let n: u64 = a.batches().concat().iter().map(|(_, _, n)| n).sum();
-            assert_eq!(n, 2 * 28 - 1, "{engine:?}: all before 110 ms, without b at 109");
+            assert_eq!(n, 2 * 28, "{engine:?}: all before 110 ms");
         }
     }
 }
@@ -543,10 +543,9 @@ fn a_union_waits_for_the_slower_side_unless_that_is_idle() {
 fn counters_tell_late_and_rejected_records_by_operator() {
     for engine in ENGINES {
         let out: Collector<(char, Window, u64)> = Collector::new();
-        let mut line = 0;
+        let line = line!() + 3;
         let mut d = driver::<(char, u64)>(engine, conf(), |_, s| {
             let out = out.clone();
-            line = line!() + 1;
             s.with_event_time(|(_, t): &(char, u64)| Time::from_millis(*t), millis(0))
                 .max_future(seconds(60))
                 .sliding(millis(10), millis(5))
@@ -571,7 +570,8 @@ fn counters_tell_late_and_rejected_records_by_operator() {
             1,
             "60,999: [60995, 61005) only"
         );
-        assert_eq!(out.batches()[2].len(), 4, "those of 12, 61,000: up to 61,004 {out:?}");
+        assert_eq!(out.batches()[1].len(), 2, "both windows of 12: {:?}", out.batches());
+        assert_eq!(out.batches().concat().len(), 2, "{:?}", out.batches());
     }
 }
 
@@ -579,14 +579,13 @@ fn counters_tell_late_and_rejected_records_by_operator() {
 fn a_panic_names_operator_and_place() {
     for engine in ENGINES {
         for bad in ["with_event_time", "key_by", "reduce"] {
-            let mut line = 0;
+            let line = line!() + 7;
             let mut d = driver::<(char, u64)>(engine, conf().task_max_failures(1), |_, s| {
                 let trip = |now: bool| assert!(!now, "tripped (this belongs to the test)");
                 let time = move |(_, t): &(char, u64)| {
                     trip(bad == "with_event_time");
                     Time::from_millis(*t)
                 };
-                line = line!() + 1;
                 s.with_event_time(time, millis(0))
                     .key_by(move |x| (trip(bad == "key_by"), x.0).1)
                     .session(millis(10))
@@ -634,11 +633,8 @@ fn windows_that_cannot_be_are_refused_where_they_are_asked_for() {
 }
 
 #[test]
-fn what_fires_is_freed() {
-    let size = std::sync::Arc::new(std::sync::Mutex::new(0));
-    let _ = &size;
-    // A window for each of many keys and times, all of them over soon: as many windows fire as were opened,
-    // and batches stay as fast as they were because nothing is gone over twice. Checked by the number of rows.
+fn every_one_of_many_windows_fires_once() {
+    // A window for each of many keys and times, all of them over soon: as many fire as were opened.
     let out = Collector::new();
     let mut d = driver::<(char, u64)>(TestEngine::Local, conf(), |_, s| {
         let out = out.clone();
