@@ -16,6 +16,7 @@ use crate::rdd::group::Dealt;
 use crate::rdd::kept::{Kept, Memory};
 use crate::rdd::partitioner::Partitioning;
 use crate::rdd::{Erased, Partitioner, Pipe, Rdd};
+use crate::state::durable::{Durable, DurableTables};
 use crate::state::{State, Tables};
 use crate::sync::{LockExt, Mutex};
 use crate::{Result, Time, conf::defaults};
@@ -31,11 +32,18 @@ pub struct StateSpec<K, S> {
     partitioning: Option<Partitioning<K>>,
     timeout: Option<Duration>,
     pub(super) remember_partitioner: bool,
+    pub(super) version: Option<u32>,
 }
 
 impl<K, S> Default for StateSpec<K, S> {
     fn default() -> Self {
-        StateSpec { initial: None, partitioning: None, timeout: None, remember_partitioner: true }
+        StateSpec {
+            initial: None,
+            partitioning: None,
+            timeout: None,
+            remember_partitioner: true,
+            version: None,
+        }
     }
 }
 
@@ -86,6 +94,14 @@ impl<K: Key, S: Wire> StateSpec<K, S> {
     /// by it: yes by default. Of use where a function changes keys.
     pub fn remember_partitioner(mut self, yes: bool) -> StateSpec<K, S> {
         self.remember_partitioner = yes;
+        self
+    }
+
+    /// The version of the state's type, for types whose form can't be found out by looking at them (untagged
+    /// enums, flattened fields, dynamic values): a checkpoint is read only by the version that wrote it. Other
+    /// types need none.
+    pub fn version(mut self, version: u32) -> StateSpec<K, S> {
+        self.version = Some(version);
         self
     }
 
@@ -224,7 +240,7 @@ impl<K: Key, S: Wire> Keyed<K, S> {
     fn update<V: Wire, M: Wire>(
         &self,
         cx: &TaskCx<'_>,
-        (t, base): (Time, Time),
+        &Batch { t, base, collect, .. }: &Batch,
         (initial, dealt): (Option<&Dealt<K, S>>, Option<&Dealt<K, V>>),
         mut out: Vec<M>,
         home: &Arc<Spare<M>>,
@@ -238,8 +254,7 @@ impl<K: Key, S: Wire> Keyed<K, S> {
         if let Some(initial) = initial {
             initial.each(cx, part, |chunk| {
                 for e in chunk {
-                    let set = |s: &mut State<S>| s.update(e.val.clone());
-                    site.guard(|| lease.with(e.hash, &e.key, set));
+                    site.guard(|| lease.upsert(e.hash, &e.key, |_| Some(e.val.clone())));
                 }
                 cx.check()
             })?;
@@ -270,6 +285,7 @@ impl<K: Key, S: Wire> Keyed<K, S> {
         if self.snapshots.load(Relaxed) && cx.leaves_bytes() {
             cx.put_block(Kept::new(lease.all(|k, s| (k.clone(), s.clone())), None), 0)?;
         }
+        cx.put_result(vec![lease.collect(collect)?])?;
         lease.commit();
         Ok(())
     }
@@ -384,12 +400,21 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
         M: Wire,
         F: Fn(Time, &K, Option<V>, &mut State<S>) -> Option<M> + Send + Sync + 'static,
     {
-        let timeout = spec.timeout;
+        let (timeout, version) = (spec.timeout, spec.version);
         let (partitioning, initial) = spec.placed(&self.graph, site);
         let initial = initial_states(initial);
         let tables = Tables::new(partitioning.partitions(), timeout.is_some(), site);
+        let tables = Arc::new(tables);
+        let stored: Arc<dyn Durable> = Arc::new(DurableTables {
+            tables: tables.clone(),
+            partitioning: partitioning.clone(),
+            seed: self.graph.ctx.0.env.seed,
+            site,
+            whole_only: false,
+            version,
+        });
         let keyed = Arc::new(Keyed {
-            tables: Arc::new(tables),
+            tables,
             partitioning,
             snapshots: AtomicBool::new(false),
             timeout,
@@ -403,7 +428,9 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
             every,
             slide: every,
             note: Box::new(|_, _| Ok(Vec::new())),
-            make: Box::new(move |g, &Batch { t, base, .. }| {
+            stored: vec![("", stored)],
+            make: Box::new(move |g, &batch, _| {
+                let Batch { t, base, .. } = batch;
                 let parent = node.at(&GraphRef(g), t)?;
                 let key = StageKey { op, sub: 0, role: Role::Map, batch: t };
                 let dealt = parent.map(|p| {
@@ -422,7 +449,7 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
                 let run = move |cx: &TaskCx<'_>| {
                     let out = home.take(0);
                     let records = (initial.as_deref(), dealt.as_deref());
-                    k.update(cx, (t, base), records, out, &home, &*f)
+                    k.update(cx, &batch, records, out, &home, &*f)
                 };
                 let stage = UpdateStage::make(g, (op, t), width, records, wide, run);
                 let out = Some(Erased::new(Arc::new(LeftBy::new(&stage, site))));

@@ -13,7 +13,8 @@ use crate::rdd::Erased;
 use crate::rdd::group::{Dealt, Grouped};
 use crate::rdd::kept::{Kept, Memory};
 use crate::rdd::partitioner::Partitioning;
-use crate::state::{State, Tables};
+use crate::state::Tables;
+use crate::state::durable::{Durable, DurableTables};
 use crate::{Result, Time};
 
 impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
@@ -109,10 +110,18 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
         F: Fn(Time, &K, &[V], Option<S>) -> Option<S> + Send + Sync + 'static,
     {
         spec.without_timeout(site);
-        let remember = spec.remember_partitioner;
+        let (remember, version) = (spec.remember_partitioner, spec.version);
         let (partitioning, initial) = spec.placed(&self.graph, site);
         let initial = initial_states(initial);
         let tables = Arc::new(Tables::new(partitioning.partitions(), false, site));
+        let stored: Arc<dyn Durable> = Arc::new(DurableTables {
+            tables: tables.clone(),
+            partitioning: partitioning.clone(),
+            seed: self.graph.ctx.0.env.seed,
+            site,
+            whole_only: true,
+            version,
+        });
         let all = Arc::new(AllKeys { tables, partitioning, f, site, remember });
         let memory: Arc<Memory<K, V>> = Arc::default();
         let (node, every) = (self.node.clone(), self.slide_duration());
@@ -121,7 +130,9 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
             every,
             slide: every,
             note: Box::new(|_, _| Ok(Vec::new())),
-            make: Box::new(move |g, &Batch { t, base, .. }| {
+            stored: vec![("", stored)],
+            make: Box::new(move |g, &batch, _| {
+                let Batch { t, base, .. } = batch;
                 let width = all.partitioning.partitions();
                 let grouped = node.at(&GraphRef(g), t)?.map(|parent| {
                     let key = StageKey { op, sub: 0, role: Role::Map, batch: t };
@@ -141,7 +152,7 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
                 };
                 let (a, records) = (all.clone(), all.tables.keys());
                 let run = move |cx: &TaskCx<'_>| {
-                    a.update(cx, (t, base), initial.as_deref(), grouped.as_deref())
+                    a.update(cx, &batch, initial.as_deref(), grouped.as_deref())
                 };
                 let stage = UpdateStage::make(g, (op, t), width, records, wide, run);
                 let out = if elsewhere(g) {
@@ -178,7 +189,7 @@ impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
     fn update<V: Wire>(
         &self,
         cx: &TaskCx<'_>,
-        (t, base): (Time, Time),
+        &Batch { t, base, collect, .. }: &Batch,
         initial: Option<&Dealt<K, S>>,
         grouped: Option<&Grouped<K, V>>,
     ) -> Result<(), TaskError>
@@ -232,7 +243,7 @@ impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
         let mut set = |hash, key: &K, values, old| {
             site.guard(|| {
                 if let Some(now) = (self.f)(t, key, values, old) {
-                    lease.with(hash, key, |s: &mut State<S>| s.update(now));
+                    lease.upsert(hash, key, |_| Some(now));
                 }
             });
         };
@@ -249,6 +260,7 @@ impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
             let n = all.len();
             cx.put_block(Kept::new(all, None), n)?;
         }
+        cx.put_result(vec![lease.collect(collect)?])?;
         lease.commit();
         Ok(())
     }
