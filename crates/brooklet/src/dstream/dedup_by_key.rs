@@ -11,7 +11,8 @@ use crate::rdd::Erased;
 use crate::rdd::group::Dealt;
 use crate::rdd::kept::{Kept, Memory};
 use crate::rdd::partitioner::Partitioning;
-use crate::state::{State, Tables};
+use crate::state::Tables;
+use crate::state::durable::{Durable, DurableTables};
 use crate::{Time, millis};
 
 impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
@@ -45,6 +46,14 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
         let partitions = self.graph.ctx.default_parallelism();
         let partitioning: Partitioning<K> = Partitioning::Hash(partitions);
         let tables: Arc<Tables<K, ()>> = Arc::new(Tables::new(partitions, true, site));
+        let stored: Arc<dyn Durable> = Arc::new(DurableTables {
+            tables: tables.clone(),
+            partitioning: partitioning.clone(),
+            seed: self.graph.ctx.0.env.seed,
+            site,
+            whole_only: false,
+            version: None,
+        });
         let duplicates = self.graph.skip_counter(&format!("{site} duplicates"));
         let memory: Arc<Memory<K, V>> = Arc::default();
         let (node, every) = (self.node.clone(), self.slide_duration());
@@ -53,7 +62,8 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
             every,
             slide: every,
             note: Box::new(|_, _| Ok(Vec::new())),
-            make: Box::new(move |g, &Batch { t, base, .. }| {
+            stored: vec![("", stored)],
+            make: Box::new(move |g, &Batch { t, base, collect }, _| {
                 let records = node.at(&GraphRef(g), t)?.map(|parent| {
                     let key = StageKey { op, sub: 0, role: Role::Map, batch: t };
                     Arc::new(Dealt::placed(&g.ctx.0, key, parent, &memory, &partitioning, site))
@@ -75,8 +85,7 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
                                 if site.guard(|| lease.find(e.hash, &e.key)).is_some() {
                                     left_out += 1;
                                 } else {
-                                    let set = |known: &mut State<()>| known.update(());
-                                    site.guard(|| lease.with(e.hash, &e.key, set));
+                                    site.guard(|| lease.upsert(e.hash, &e.key, |_| Some(())));
                                     out.push((e.key.clone(), e.val.clone()));
                                 }
                             }
@@ -88,6 +97,7 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
                     }
                     let n = out.len();
                     cx.put_block(Kept::new(out, None), n)?;
+                    cx.put_result(vec![lease.collect(collect)?])?;
                     lease.commit();
                     Ok(())
                 };

@@ -17,6 +17,7 @@ use crate::rdd::kept::Kept;
 use crate::rdd::partitioner::{Partitioning, carried_hash};
 use crate::rdd::shuffle::ReduceSpec;
 use crate::rdd::{Erased, Pipe};
+use crate::state::durable::{Durable, DurableTables};
 use crate::state::{State, Tables};
 
 /// Sessions by batch times: made by [`DStream::sessions`]. What is made of the records of each session is said
@@ -161,6 +162,14 @@ impl<K: Key, V: Wire, N: Node<Out = (K, V)>> BatchSessions<K, V, N> {
     fn combined<A: Wire>(&self, site: Site, f: impl Combine<V, A>) -> DStream<(K, Window, A)> {
         let (partitions, gap) = (self.partitions, self.gap);
         let tables: Arc<Tables<K, Open<A>>> = Arc::new(Tables::new(partitions, true, site));
+        let stored: Arc<dyn Durable> = Arc::new(DurableTables {
+            tables: tables.clone(),
+            partitioning: Partitioning::Hash(partitions),
+            seed: self.stream.graph.ctx.0.env.seed,
+            site,
+            whole_only: false,
+            version: None,
+        });
         let spec = ReduceSpec::new(f, Partitioning::Hash(partitions), site);
         let stream = &self.stream;
         let (node, every) = (stream.node.clone(), stream.slide_duration());
@@ -173,7 +182,9 @@ impl<K: Key, V: Wire, N: Node<Out = (K, V)>> BatchSessions<K, V, N> {
             every,
             slide: every,
             note: Box::new(move |g, t| Ok(vec![u64::from(flush && g.is_flush(t, every))])),
-            make: Box::new(move |g, &Batch { t, base, ref note }| {
+            stored: vec![("", stored)],
+            make: Box::new(move |g, &batch, note| {
+                let t = batch.t;
                 let flush = note.first() == Some(&1);
                 let records = node.at(&GraphRef(g), t)?.map(|parent| {
                     let key = StageKey { op, sub: 0, role: Role::Map, batch: t };
@@ -184,7 +195,7 @@ impl<K: Key, V: Wire, N: Node<Out = (K, V)>> BatchSessions<K, V, N> {
                     up.iter().for_each(|r| r.wide(out));
                 };
                 let (tables, f) = (tables.clone(), spec.f.clone());
-                let now = Now { base, t, gap, flush, site };
+                let now = Now { batch, gap, flush, site };
                 let run = move |cx: &TaskCx<'_>| update(cx, &tables, now, &*f, records.as_deref());
                 let stage = UpdateStage::make(g, (op, t), partitions, 0, wide, run);
                 let out = Some(Erased::new(Arc::new(LeftBy::new(&stage, site))));
@@ -202,8 +213,7 @@ impl<K: Key, V: Wire, N: Node<Out = (K, V)>> BatchSessions<K, V, N> {
 
 #[derive(Clone, Copy)]
 struct Now {
-    base: Time,
-    t: Time,
+    batch: Batch,
     gap: Duration,
     flush: bool,
     site: Site,
@@ -213,7 +223,7 @@ struct Now {
 fn update<K: Key, V: 'static, A: Wire, C: Combine<V, A>>(
     cx: &TaskCx<'_>,
     tables: &Tables<K, Open<A>>,
-    Now { base, t, gap, flush, site }: Now,
+    Now { batch: Batch { t, base, collect }, gap, flush, site }: Now,
     f: &C,
     records: Option<&impl Pipe<Out = (K, A)>>,
 ) -> Result<(), TaskError> {
@@ -228,12 +238,12 @@ fn update<K: Key, V: 'static, A: Wire, C: Combine<V, A>>(
         records.fold(cx, part, (), |(), (key, new)| {
             site.guard(|| {
                 let hash = carried_hash(seed, &key);
-                lease.with(hash, &key, |open: &mut State<Open<A>>| {
-                    let (start, a) = match open.get().cloned() {
+                lease.upsert(hash, &key, |open| {
+                    let (start, a) = match open.cloned() {
                         Some((w, a)) => (w.start(), f.merge(a, new)),
                         None => (t, new),
                     };
-                    open.update((Window::new(start, t + gap), a));
+                    Some((Window::new(start, t + gap), a))
                 });
             });
         })?;
@@ -243,6 +253,7 @@ fn update<K: Key, V: 'static, A: Wire, C: Combine<V, A>>(
     }
     let n = out.len();
     cx.put_block(Kept::new(out, None), n)?;
+    cx.put_result(vec![lease.collect(collect)?])?;
     lease.commit();
     Ok(())
 }

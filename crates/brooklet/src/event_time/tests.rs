@@ -97,7 +97,7 @@ fn run(program: Program, batches: &[Batch], flush: bool) -> Given {
                 max = max.max(Some(event));
                 taken.entry(key).or_default().push((event, n));
             }
-            seen.push((p as u32, max));
+            seen.push((p as u64, max));
         }
         match program.windows {
             Windows::Grid(g) => {
@@ -379,7 +379,7 @@ proptest! {
     #[test]
     fn the_watermark_never_goes_back(
         seen in proptest::collection::vec(
-            proptest::collection::vec((0u32..4, proptest::option::of(0u64..500)), 0..4), 1..30),
+            proptest::collection::vec((0u64..4, proptest::option::of(0u64..500)), 0..4), 1..30),
         idle in 0u64..5,
     ) {
         let rule = WatermarkRule { max_delay: millis(20), idle_after: seconds(idle) };

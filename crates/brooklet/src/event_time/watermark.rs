@@ -17,7 +17,7 @@ pub(crate) struct WatermarkRule {
 }
 
 /// What one batch has shown of one input partition: the latest event time of its records, if it had any.
-pub(crate) type Seen = (u32, Option<Time>);
+pub(crate) type Seen = (u64, Option<Time>);
 
 /// An input partition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl Partition {
 /// `Time::ZERO` at first, by which nothing is late and no window is complete.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Watermark {
-    partitions: BTreeMap<u32, Partition>,
+    partitions: BTreeMap<u64, Partition>,
     now: Time,
     idle: bool,
 }
@@ -54,8 +54,8 @@ pub(crate) struct Progress {
 }
 
 impl Watermark {
-    /// The end of batch `t`, which has shown these partitions (empty ones too; times that were rejected
-    /// don't count). The watermark from before `t` holds for `t` itself; what this gives holds from the
+    /// The end of batch `t`, which has shown these partitions (empty ones too, one perhaps several times;
+    /// times that were rejected don't count). The watermark from before `t` holds for `t` itself; what this gives holds from the
     /// next batch on.
     ///
     /// The watermark is the lowest of the partitions that aren't idle: each has its latest event time less
@@ -107,7 +107,7 @@ mod tests {
     }
 
     /// The watermark after a batch at `t` seconds.
-    fn batch(w: &mut Watermark, t: u64, seen: &[(u32, u64)]) -> u64 {
+    fn batch(w: &mut Watermark, t: u64, seen: &[(u64, u64)]) -> u64 {
         let seen = seen.iter().map(|(p, ms)| (*p, Some(at(*ms))));
         w.end_of_batch(at(t * 1_000), seen, RULE).watermark.millis()
     }

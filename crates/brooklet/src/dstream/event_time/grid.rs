@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Fired;
+use super::durable::DurableWindows;
 use super::source::noted;
 use super::timers::Timers;
 use super::windowed::{Missed, Progress, Windowed};
@@ -20,12 +21,12 @@ use crate::rdd::partitioner::{Partitioning, carried_hash};
 use crate::rdd::pipe::{Captured, Flow, Unshippable};
 use crate::rdd::shuffle::ReduceSpec;
 use crate::rdd::{Erased, Lineage, Pipe};
-use crate::state::{State, Tables};
+use crate::state::Tables;
 use crate::sync::{LockExt, Mutex};
 
 /// What the tasks of one operator share.
 struct Open<K, A> {
-    tables: Tables<(K, Window), A>,
+    tables: Arc<Tables<(K, Window), A>>,
     timers: Vec<Mutex<Timers<(K, Window)>>>,
     site: Site,
 }
@@ -35,7 +36,7 @@ impl<K: Key, A: Wire> Open<K, A> {
     fn update<V: 'static, C: Combine<V, A>>(
         &self,
         cx: &TaskCx<'_>,
-        (base, t, fire): (Time, Time, Time),
+        (&Batch { base, t, collect }, fire): (&Batch, Time),
         f: &C,
         records: Option<&impl Pipe<Out = ((K, Window), A)>>,
     ) -> Result<(), TaskError> {
@@ -47,14 +48,15 @@ impl<K: Key, A: Wire> Open<K, A> {
             records.fold(cx, part, (), |(), (key, new)| {
                 site.guard(|| {
                     let hash = carried_hash(seed, &key);
-                    let first = lease.with(hash, &key, |open: &mut State<A>| {
-                        let before = open.get().cloned();
-                        let first = before.is_none();
-                        open.update(match before {
-                            Some(before) => f.merge(before, new),
-                            None => new,
-                        });
-                        first
+                    let mut first = false;
+                    lease.upsert(hash, &key, |open| {
+                        Some(match open.cloned() {
+                            Some(open) => f.merge(open, new),
+                            None => {
+                                first = true;
+                                new
+                            }
+                        })
                     });
                     if first {
                         timers.push(key.1.end(), hash, key);
@@ -78,6 +80,7 @@ impl<K: Key, A: Wire> Open<K, A> {
         }
         let n = out.len();
         cx.put_block(Kept::new(out, None), n)?;
+        cx.put_result(vec![lease.collect(collect)?])?;
         timers.done(t, fire);
         lease.commit();
         Ok(())
@@ -95,7 +98,7 @@ impl<K: Key, V: Wire, N: Node<Out = (Time, (K, V))>> Windowed<K, V, N> {
     ) -> (Fired<K, A>, OpId, Arc<Progress>) {
         let partitions = self.partitions;
         let open = Arc::new(Open {
-            tables: Tables::<(K, Window), A>::new(partitions, false, site),
+            tables: Arc::new(Tables::<(K, Window), A>::new(partitions, false, site)),
             timers: (0..partitions).map(|_| Mutex::default()).collect(),
             site,
         });
@@ -105,15 +108,23 @@ impl<K: Key, V: Wire, N: Node<Out = (Time, (K, V))>> Windowed<K, V, N> {
         let (node, every) = (stream.node.clone(), stream.slide_duration());
         let [noting, doing, undoing, over] = [(); 4].map(|()| progress.clone());
         let (told, forgetting, memory) = (progress.told.clone(), open.clone(), spec.memory.clone());
+        let (seed, timing) = (stream.graph.ctx.0.env.seed, open.clone());
+        let partitioning = Partitioning::Hash(partitions);
+        let timer = move |part: usize, hash, key: &(K, Window), _: &A| {
+            timing.timers[part].get().push(key.1.end(), hash, key.clone());
+        };
+        let stored = DurableWindows::stored(&open.tables, partitioning, seed, site, timer);
         let mut id = OpId::default();
         let fired = stream.stateful(site, |op| {
             id = op;
+            progress.at.of(op);
             Stateful {
                 every,
                 slide: every,
                 note: Box::new(move |g, t| Ok(noting.at.note(g, t))),
-                make: Box::new(move |g, &Batch { t, base, ref note }| {
-                    let (watermark, fire) = noted(note);
+                stored,
+                make: Box::new(move |g, &batch, note| {
+                    let (t, (watermark, fire)) = (batch.t, noted(note));
                     let records = node.at(&GraphRef(g), t)?.map(|parent| {
                         let key = StageKey { op, sub: 0, role: Role::Map, batch: t };
                         let told = Some(told.clone());
@@ -127,7 +138,7 @@ impl<K: Key, V: Wire, N: Node<Out = (Time, (K, V))>> Windowed<K, V, N> {
                     };
                     let (open, f) = (open.clone(), spec.f.clone());
                     let run = move |cx: &TaskCx<'_>| {
-                        open.update(cx, (base, t, fire), &*f, records.as_deref())
+                        open.update(cx, (&batch, fire), &*f, records.as_deref())
                     };
                     let stage = UpdateStage::make(g, (op, t), partitions, 0, wide, run);
                     let out = Some(Erased::new(Arc::new(LeftBy::new(&stage, site))));

@@ -3,9 +3,10 @@
 //! - `source`: one `with_event_time`; moves its watermark from batch to batch
 //! - `stamp`: records with their times; `told`: what tasks tell the driver of them
 //! - `windowed`: windows and what may be made of them; `grid`, `session`: their update stages
-//! - `timers`: which keys' windows end when
+//! - `timers`: which keys' windows end when; `durable`: what checkpoints store
 //! - `join`: two streams in the same windows
 
+mod durable;
 mod grid;
 mod join;
 mod session;
@@ -41,8 +42,9 @@ use crate::sync::LockExt;
 /// The watermark of a batch follows from the batches before it, so the order of records inside a batch doesn't
 /// matter: for each input partition the latest event time less `max_delay`, and of these the lowest. A
 /// partition without a record for [`EventTimeStream::idle_after`] isn't waited for. The watermark never goes
-/// back. Partitions are those of the stream that `with_event_time` was called on, by number: best call it
-/// near the input. Streams united or joined have the lower watermark of both.
+/// back. All that a receiver, a folder or a set of logs gives is
+/// one partition; other inputs, and streams below a shuffle, have theirs by number. Streams united or joined
+/// have the lower watermark of both.
 ///
 /// # Late and early records
 /// A window `[start, end)` is fired once, in the first batch whose watermark has reached its end. Records that
@@ -103,6 +105,9 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
             op = Some(id);
             Arc::new(SourceStep { source: source.clone(), slide })
         });
+        if let Some(op) = op {
+            self.graph.add_state(op, site, vec![("", source.clone())]);
+        }
         let (f, sources) = (Arc::new(timestamp), vec![source.clone()]);
         let mut stream = self.narrow(|parent| Stamped { parent, f, source });
         stream.path = path.into();

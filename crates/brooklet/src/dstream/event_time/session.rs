@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Fired;
+use super::durable::DurableWindows;
 use super::source::noted;
 use super::timers::Timers;
 use super::told::ByPart;
@@ -25,7 +26,7 @@ use crate::sync::{LockExt, Mutex};
 
 /// What the tasks of one operator share.
 struct Open<K, A, C> {
-    tables: Tables<K, Sessions<A>>,
+    tables: Arc<Tables<K, Sessions<A>>>,
     timers: Vec<Mutex<Timers<K>>>,
     gap: Duration,
     f: C,
@@ -35,11 +36,10 @@ struct Open<K, A, C> {
     site: Site,
 }
 
-/// The batch, the version that it begins from, and what the driver has told.
+/// The batch, and what the driver has told.
 #[derive(Clone, Copy)]
 struct Now {
-    base: Time,
-    t: Time,
+    batch: Batch,
     watermark: Time,
     fire: Time,
 }
@@ -56,9 +56,10 @@ impl<K: Key, A: Wire, C> Open<K, A, C> {
         C: Combine<V, A>,
     {
         let (part, site) = (cx.partition(), self.site);
-        let mut lease = self.tables.lease(part, now.base, now.t)?;
+        let Batch { t, base, collect } = now.batch;
+        let mut lease = self.tables.lease(part, base, t)?;
         let mut timers = self.timers[part].get();
-        timers.begin(now.base);
+        timers.begin(base);
         let mut out: Vec<(K, Window, A)> = Vec::new();
         let mut missed = Missed::default();
         let mut late: Vec<(K, V)> = Vec::new();
@@ -117,7 +118,7 @@ impl<K: Key, A: Wire, C> Open<K, A, C> {
             }
         }
         if missed.late > 0 {
-            self.told.add((now.t, part, missed));
+            self.told.add((t, part, missed));
         }
         let n = out.len();
         cx.put_block(Kept::new(out, None), n)?;
@@ -125,7 +126,8 @@ impl<K: Key, A: Wire, C> Open<K, A, C> {
             let n = late.len();
             cx.put_block(Kept::new(late, None), n)?;
         }
-        timers.done(now.t, now.fire);
+        cx.put_result(vec![lease.collect(collect)?])?;
+        timers.done(t, now.fire);
         lease.commit();
         Ok(())
     }
@@ -144,7 +146,7 @@ impl<K: Key, V: Wire, N: Node<Out = (Time, (K, V))>> Windowed<K, V, N> {
         let partitions = self.partitions;
         let progress = self.progress(site);
         let open = Arc::new(Open {
-            tables: Tables::<K, Sessions<A>>::new(partitions, false, site),
+            tables: Arc::new(Tables::<K, Sessions<A>>::new(partitions, false, site)),
             timers: (0..partitions).map(|_| Mutex::default()).collect(),
             gap,
             f,
@@ -158,35 +160,47 @@ impl<K: Key, V: Wire, N: Node<Out = (Time, (K, V))>> Windowed<K, V, N> {
         let [noting, doing, undoing, over] = [(); 4].map(|()| progress.clone());
         let memory: Arc<Memory<K, (Time, V)>> = Arc::default();
         let (forgetting, kept) = (open.clone(), memory.clone());
-        let fired = stream.stateful(site, |op| Stateful {
-            every,
-            slide: every,
-            note: Box::new(move |g, t| Ok(noting.at.note(g, t))),
-            make: Box::new(move |g, &Batch { t, base, ref note }| {
-                let (watermark, fire) = noted(note);
-                let partitioning = Partitioning::Hash(partitions);
-                let records = node.at(&GraphRef(g), t)?.map(|parent| {
-                    let key = StageKey { op, sub: 0, role: Role::Map, batch: t };
-                    let dealt = Dealt::new(&g.ctx.0, key, parent, &memory, &partitioning, site);
-                    Arc::new(Grouped::new(dealt, partitions, site))
-                });
-                let up = records.clone();
-                let wide = move |out: &mut Vec<Arc<dyn TaskBody>>| {
-                    up.iter().for_each(|r| r.wide(out));
-                };
-                let (open, now) = (open.clone(), Now { base, t, watermark, fire });
-                let run = move |cx: &TaskCx<'_>| open.update(cx, now, records.as_deref());
-                let stage = UpdateStage::make(g, (op, t), partitions, 0, wide, run);
-                let out = Some(Erased::new(Arc::new(LeftBy::new(&stage, site))));
-                Ok(Update { stage: Some(stage), out })
-            }),
-            done: Box::new(move |t| doing.done(t)),
-            undo: Box::new(move |t| undoing.undo(t)),
-            forget: Box::new(move |up_to| {
-                over.forget(up_to);
-                forgetting.tables.forget(up_to);
-                kept.tick();
-            }),
+        let (seed, timing) = (stream.graph.ctx.0.env.seed, open.clone());
+        let partitioning = Partitioning::Hash(partitions);
+        let timer = move |part: usize, hash, key: &K, sessions: &Sessions<A>| {
+            if let Some(end) = sessions.next_end() {
+                timing.timers[part].get().push(end, hash, key.clone());
+            }
+        };
+        let stored = DurableWindows::stored(&open.tables, partitioning, seed, site, timer);
+        let fired = stream.stateful(site, |op| {
+            progress.at.of(op);
+            Stateful {
+                every,
+                slide: every,
+                note: Box::new(move |g, t| Ok(noting.at.note(g, t))),
+                stored,
+                make: Box::new(move |g, &batch, note| {
+                    let (t, (watermark, fire)) = (batch.t, noted(note));
+                    let partitioning = Partitioning::Hash(partitions);
+                    let records = node.at(&GraphRef(g), t)?.map(|parent| {
+                        let key = StageKey { op, sub: 0, role: Role::Map, batch: t };
+                        let dealt = Dealt::new(&g.ctx.0, key, parent, &memory, &partitioning, site);
+                        Arc::new(Grouped::new(dealt, partitions, site))
+                    });
+                    let up = records.clone();
+                    let wide = move |out: &mut Vec<Arc<dyn TaskBody>>| {
+                        up.iter().for_each(|r| r.wide(out));
+                    };
+                    let (open, now) = (open.clone(), Now { batch, watermark, fire });
+                    let run = move |cx: &TaskCx<'_>| open.update(cx, now, records.as_deref());
+                    let stage = UpdateStage::make(g, (op, t), partitions, 0, wide, run);
+                    let out = Some(Erased::new(Arc::new(LeftBy::new(&stage, site))));
+                    Ok(Update { stage: Some(stage), out })
+                }),
+                done: Box::new(move |t| doing.done(t)),
+                undo: Box::new(move |t| undoing.undo(t)),
+                forget: Box::new(move |up_to| {
+                    over.forget(up_to);
+                    forgetting.tables.forget(up_to);
+                    kept.tick();
+                }),
+            }
         });
         let (node, slide) = (fired.node.clone(), fired.slide_duration());
         let late_site = Site { op: "late", at: site.at };

@@ -2,26 +2,36 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::told::ByPart;
 use crate::dstream::{Graph, Operator};
-use crate::engine::{Accumulator, LongSum, Site};
-use crate::event_time::{Progress, Watermark, WatermarkRule};
+use crate::engine::{Accumulator, LongSum, OpId, Site};
+use crate::event_time::{Progress, Watermark, WatermarkRule, lowest};
 use crate::sync::{LockExt, Mutex};
 use crate::{Result, Time, conf::defaults, format_duration};
 
-/// What a task has seen of the event times of one input partition.
+/// What a task has seen of the event times of an input partition.
 #[derive(Clone, Copy, Default, Debug, Serialize, Deserialize)]
 pub(super) struct Times {
+    /// The input partition.
+    pub(super) input: u64,
     /// The latest that was taken.
     pub(super) max: Option<Time>,
     pub(super) rejected: u64,
     /// The latest that was rejected.
     pub(super) furthest: Option<Time>,
+}
+
+/// What is stored of a stream's event times.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(super) struct Kept {
+    pub(super) watermark: Watermark,
+    /// How far operators on several streams have come, of which this is the first: by operator.
+    pub(super) floors: BTreeMap<u64, Time>,
 }
 
 /// What the user says of the times of one stream.
@@ -54,8 +64,10 @@ pub(super) struct Source {
 
 #[derive(Default)]
 struct State {
-    /// The newest batch, and the watermark from before it.
-    last: Option<(Time, Watermark)>,
+    /// The newest batch, and the watermark from before it; no batch at first, and what was restored.
+    last: (Option<Time>, Watermark),
+    /// See [`Kept::floors`].
+    floors: BTreeMap<u64, Time>,
     /// The newest batch whose rejected records are counted.
     counted: Time,
 }
@@ -73,7 +85,30 @@ impl Source {
 
     /// Before its step at the newest batch: how far event time is complete.
     pub(super) fn progress(&self) -> Progress {
-        self.state.get().last.as_ref().map(|(_, w)| w.progress()).unwrap_or_default()
+        self.state.get().last.1.progress()
+    }
+
+    /// The watermark from after the newest batch.
+    fn after(&self, state: &State) -> Watermark {
+        let (last, mut watermark) = (state.last.0, state.last.1.clone());
+        if let Some(last) = last {
+            let rule = self.rules.get().watermark;
+            let seen = self.told.update(|told| told.of(last));
+            watermark.end_of_batch(last, seen.iter().map(|(_, s)| (s.input, s.max)), rule);
+        }
+        watermark
+    }
+
+    /// What checkpoints store, all batches so far being done.
+    pub(super) fn kept(&self) -> Kept {
+        let state = self.state.get();
+        Kept { watermark: self.after(&state), floors: state.floors.clone() }
+    }
+
+    /// Takes over what a checkpoint has stored.
+    pub(super) fn restore(&self, kept: Kept) {
+        *self.state.get() =
+            State { last: (None, kept.watermark), floors: kept.floors, counted: Time::ZERO };
     }
 
     /// The records of batch `t` have been read: counts those that were rejected, once.
@@ -110,16 +145,8 @@ impl Operator for SourceStep {
         if !graph.on_grid(t, self.slide) {
             return Ok(());
         }
-        let source = &self.source;
-        let rule = source.rules.get().watermark;
-        let mut state = source.state.get();
-        let mut watermark = Watermark::default();
-        if let Some((before, w)) = state.last.take() {
-            let seen = source.told.update(|told| told.of(before));
-            watermark = w;
-            watermark.end_of_batch(before, seen.iter().map(|(p, s)| (*p, s.max)), rule);
-        }
-        state.last = Some((t, watermark));
+        let mut state = self.source.state.get();
+        state.last = (Some(t), self.source.after(&state));
         Ok(())
     }
 
@@ -130,7 +157,7 @@ impl Operator for SourceStep {
 
     fn forget(&self, up_to: Time) {
         // What the newest batch has told is still to be used.
-        let last = self.source.state.get().last.as_ref().map(|(t, _)| *t);
+        let last = self.source.state.get().last.0;
         let up_to = last.map_or(up_to, |last| up_to.min(last - Duration::from_millis(1)));
         self.source.told.update(|told| told.forget(up_to));
     }
@@ -139,6 +166,8 @@ impl Operator for SourceStep {
 /// The watermark of an operator on one or several streams with event times.
 pub(super) struct Progressing {
     sources: Vec<Arc<Source>>,
+    /// The operator.
+    op: OnceLock<OpId>,
     state: Mutex<Passed>,
     /// Fires everything in the last batch of a graceful stop; batches are this far apart.
     flush: Option<Duration>,
@@ -152,20 +181,37 @@ struct Passed {
 
 impl Progressing {
     pub(super) fn new(sources: &[Arc<Source>], flush: Option<Duration>) -> Progressing {
-        Progressing { sources: sources.to_vec(), state: Mutex::default(), flush }
+        let (op, state) = (OnceLock::new(), Mutex::default());
+        Progressing { sources: sources.to_vec(), op, state, flush }
+    }
+
+    pub(super) fn of(&self, op: OpId) {
+        let _ = self.op.set(op);
     }
 
     /// What the tasks of batch `t` are told: the watermark, and the time up to which windows are fired, which
     /// is later in the batch that flushes them.
     pub(super) fn note(&self, graph: &Graph, t: Time) -> Vec<u64> {
-        let progress = self.sources.iter().map(|s| s.progress());
         let mut state = self.state.get();
-        state.newest = crate::event_time::lowest(state.newest, progress);
+        state.newest = self.lowest(state.newest);
         let watermark = state.newest;
         state.by_batch.insert(t, watermark);
         let flush = self.flush.is_some_and(|slide| graph.is_flush(t, slide));
         let fire = if flush { u64::MAX } else { watermark.millis() };
         vec![watermark.millis(), fire]
+    }
+
+    /// The watermark of all streams together, never before `newest`.
+    fn lowest(&self, newest: Time) -> Time {
+        let progress = || self.sources.iter().map(|s| s.progress());
+        let ([first, _, ..], Some(op)) = (&self.sources[..], self.op.get()) else {
+            return lowest(newest, progress());
+        };
+        // With several streams it doesn't follow from theirs: one that is back from being idle may be behind.
+        let stored = first.state.get().floors.get(&op.id).copied().unwrap_or_default();
+        let now = lowest(newest.max(stored), progress());
+        first.state.get().floors.insert(op.id, now);
+        now
     }
 
     /// The watermark from before batch `t`.

@@ -51,6 +51,14 @@ pub struct StampedPipe<P, F> {
 }
 
 impl<P, F> StampedPipe<P, F> {
+    /// Nothing seen yet.
+    fn times(&self, part: usize) -> Times
+    where
+        P: Pipe,
+    {
+        Times { input: self.parent.input_partition(part), ..Times::default() }
+    }
+
     /// The record with its time, if that can be believed.
     #[inline(always)]
     fn stamp<T>(&self, seen: &mut Times, x: T) -> Option<(Time, T)>
@@ -84,6 +92,9 @@ where
     fn input_records(&self) -> usize {
         self.parent.input_records()
     }
+    fn input_partition(&self, part: usize) -> u64 {
+        self.parent.input_partition(part)
+    }
     fn lineage(&self, out: &mut Lineage) {
         out.step(&self.source.site, self.parent.partitions());
         self.parent.lineage(out);
@@ -101,7 +112,7 @@ where
         init: A,
         mut g: impl FnMut(A, (Time, T)) -> A,
     ) -> Result<A, TaskError> {
-        let mut seen = Times::default();
+        let mut seen = self.times(part);
         let all = self.parent.fold(cx, part, init, |a, x| match self.stamp(&mut seen, x) {
             Some(stamped) => g(a, stamped),
             None => a,
@@ -116,7 +127,7 @@ where
         part: usize,
         mut g: impl FnMut((Time, T)) -> Flow,
     ) -> Result<Flow, TaskError> {
-        let mut seen = Times::default();
+        let mut seen = self.times(part);
         let flow = self.parent.try_each(cx, part, |x| match self.stamp(&mut seen, x) {
             Some(stamped) => g(stamped),
             None => Flow::Continue(()),

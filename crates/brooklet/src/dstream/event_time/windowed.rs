@@ -145,7 +145,8 @@ impl<K: Key, V: Wire, N: Node<Out = (Time, (K, V))>> Windowed<K, V, N> {
     }
 
     /// Fires all open windows when the context is stopped gracefully, in one more batch after the last one with
-    /// input. What they would still have got isn't in them.
+    /// input. What they would still have got isn't in them; if it comes after a restart, it makes a window of its
+    /// own, which is fired too.
     pub fn flush_on_stop(mut self) -> Self {
         self.flush_on_stop = true;
         self
