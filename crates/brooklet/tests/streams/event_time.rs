@@ -653,3 +653,105 @@ fn every_one_of_many_windows_fires_once() {
     let fired: u64 = out.batches().concat().iter().sum();
     assert_eq!(fired, 199 * 100 - 1 - 5);
 }
+
+/// A folder that is removed when it is dropped.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+        static N: AtomicU32 = AtomicU32::new(0);
+        let n = N.fetch_add(1, Relaxed);
+        Folder(std::env::temp_dir().join(format!("brooklet-event-time-{}-{n}", std::process::id())))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What outputs show, by output: key, window, numbers.
+type Seen = Collector<(u8, u8, (u64, u64), Vec<u32>)>;
+
+/// Every kind of window, on one stream and on a union whose sides have delays of their own; all that goes by
+/// batch times too.
+fn stored_program(s: &DStream<Record>, seen: &Seen) {
+    let tell = |n: u8, out: &DStream<(u8, Window, Vec<u32>)>| {
+        let seen = seen.clone();
+        out.foreach_rdd(move |rdd, t| {
+            let row = move |(k, w, mut v): (u8, Window, Vec<u32>)| {
+                v.sort_unstable();
+                (n, k, (w.start().millis(), w.end().millis()), v)
+            };
+            seen.add(t, rdd.map(row).collect()?);
+            Ok::<(), Error>(())
+        });
+    };
+    let time = |r: &Record| Time::from_millis(r.0);
+    let pairs = |r: Record| (r.1, r.2);
+    let all = s.with_event_time(time, millis(20)).idle_after(seconds(2)).name("all").map(pairs);
+    tell(0, &all.tumbling(millis(40)).group().name("tumbling"));
+    let (sliding, late) = all.sliding(millis(60), millis(25)).partitions(3).group_or_late();
+    tell(1, &sliding.name("sliding"));
+    tell(2, &late.map(|(k, n)| (k, Window::default(), vec![n])).boxed());
+    tell(3, &all.session(millis(12)).group().name("sessions"));
+    let even = s.filter(|r| r.2 % 2 == 0).with_event_time(time, millis(5)).name("even");
+    let odd = s.filter(|r| r.2 % 2 == 1).with_event_time(time, millis(50)).name("odd");
+    let both = even.idle_after(seconds(1)).union(&odd.idle_after(seconds(3))).map(pairs);
+    tell(4, &both.tumbling(millis(30)).group().name("both"));
+    let by_batch = s.map(pairs);
+    tell(5, &by_batch.sessions(seconds(2)).group().name("by batch"));
+    let first = by_batch.dedup_by_key(seconds(3)).name("first");
+    tell(6, &first.map(|(k, n)| (k, Window::default(), vec![n])).boxed());
+}
+
+fn run_stored(dir: Option<&Folder>, from: usize, batches: &[Parts], gracefully: bool, seen: &Seen) {
+    let (seen, dir) = (seen.clone(), dir.map(|d| d.0.clone()));
+    let conf = Driver::<()>::conf().default_parallelism(2);
+    let mut d = Driver::local(conf, move |ssc| {
+        if let Some(dir) = dir {
+            let options = brooklet::CheckpointOptions::new().min_batches(1).interval(seconds(0));
+            ssc.checkpoint_with(dir, options)?;
+        }
+        let (queue, records) = ssc.queue_stream::<Record>();
+        stored_program(&records, &seen);
+        Ok(queue)
+    })
+    .unwrap();
+    d.clock().set(at(from as u64 * 1_000));
+    batches.iter().for_each(|b| d.input().push_partitions(b.clone()));
+    d.batches(batches.len()).unwrap();
+    d.context().stop(gracefully).unwrap();
+}
+
+fn by_time(seen: &Seen) -> BTreeMap<Time, Vec<(u8, u8, (u64, u64), Vec<u32>)>> {
+    let mut all = seen.by_time();
+    all.values_mut().for_each(|v| v.sort());
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn open_windows_and_watermarks_go_on_after_a_restart_as_if_there_had_been_none(
+        seed: u64,
+        n in 1u32..150,
+        cuts in proptest::collection::vec(1usize..6, 1..8),
+    ) {
+        let mut rng = Rng(seed);
+        let records = out_of_order(&mut rng, n, 25, 4, true);
+        let batches = batched(&mut rng, &records, 8, 2);
+        let (whole, parts, folder) = (Seen::new(), Seen::new(), Folder::new());
+        run_stored(None, 0, &batches, true, &whole);
+        let (mut done, mut cuts) = (0, cuts.into_iter());
+        while done < batches.len() {
+            let n = cuts.next().unwrap_or(batches.len()).min(batches.len() - done);
+            run_stored(Some(&folder), done, &batches[done..done + n], true, &parts);
+            done += n;
+        }
+        prop_assert_eq!(by_time(&parts), by_time(&whole));
+    }
+}

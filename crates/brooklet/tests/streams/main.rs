@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::type_complexity)] // a failed step is a failed test
 
+mod batch_time;
 mod checkpoint;
 mod compile_fail;
 mod engines;
