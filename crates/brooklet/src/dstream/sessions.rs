@@ -53,7 +53,7 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
     /// ```
     /// use brooklet::prelude::*;
     /// use brooklet::testing::run;
-    /// let at = |s| Time::from_millis(s * 1_000);
+    /// let at = |s: u64| Time::from_millis(s * 1_000);
     /// let clicks = [vec![('a', 1)], vec![('a', 1), ('a', 1)], vec![], vec![('a', 1)]];
     /// let out = run(clicks, |s| s.sessions(seconds(2)).count());
     /// assert_eq!(out, [vec![], vec![], vec![], vec![('a', Window::new(at(1), at(4)), 3)]]);

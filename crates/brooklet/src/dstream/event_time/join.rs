@@ -21,6 +21,19 @@ impl<K: Key, V: Wire, N: Node<Out = (Time, (K, V))>> Windowed<K, V, N> {
     /// Each key and window of either stream with its values of both, in the order of batches and partitions.
     /// The window is complete when it is so in both streams: the lower watermark counts.
     ///
+    /// ```
+    /// use brooklet::prelude::*;
+    /// use brooklet::testing::run;
+    /// let at = Time::from_millis;
+    /// let out = run([vec![('a', 1), ('a', 8)], vec![('c', 30)], vec![]], |s| {
+    ///     let time = |(_, t): &(char, u64)| Time::from_millis(*t);
+    ///     let clicks = s.with_event_time(time, millis(0)).idle_after(millis(0));
+    ///     let views = s.filter(|(_, t)| *t != 8).with_event_time(time, millis(0)).idle_after(millis(0));
+    ///     clicks.tumbling(millis(10)).cogroup(&views)
+    /// });
+    /// assert_eq!(out, [vec![], vec![], vec![('a', Window::new(at(0), at(10)), (vec![1, 8], vec![1]))]]);
+    /// ```
+    ///
     /// # Panics
     /// When the streams belong to two contexts or have two slide durations.
     #[track_caller]

@@ -292,6 +292,20 @@ impl<K: Key, V: crate::Wire, N: Node<Out = (Time, (K, V))>> EventTimeStream<(K, 
     /// Windows of one size, side by side: each record is in one of them. They begin at the multiples of `size`
     /// since the epoch; see [`Windowed::offset`].
     ///
+    /// ```
+    /// use brooklet::prelude::*;
+    /// use brooklet::testing::run;
+    /// let at = Time::from_millis;
+    /// let out = run([vec![('a', 7)], vec![('a', 13), ('a', 25)], vec![('a', 31)], vec![]], |s| {
+    ///     s.with_event_time(|(_, t)| Time::from_millis(*t), millis(5))
+    ///         .idle_after(millis(0))
+    ///         .tumbling(millis(20))
+    ///         .count()
+    /// });
+    /// // 31 less 5 is past the end of the first window, which is fired in the next batch.
+    /// assert_eq!(out, [vec![], vec![], vec![], vec![('a', Window::new(at(0), at(20)), 2)]]);
+    /// ```
+    ///
     /// # Panics
     /// For a size that isn't a positive, whole number of milliseconds.
     #[track_caller]

@@ -145,6 +145,9 @@ impl Operator for SourceStep {
         if !graph.on_grid(t, self.slide) {
             return Ok(());
         }
+        let last = self.source.state.get().last.0;
+        // Where no operator on windows has done it.
+        last.iter().for_each(|last| self.source.count(*last));
         let mut state = self.source.state.get();
         state.last = (Some(t), self.source.after(&state));
         Ok(())
