@@ -3,10 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::type_complexity)] // a failed step is a failed test
 
+mod batch_time;
 mod cases;
 mod checkpoint;
 mod compile_fail;
 mod engines;
+mod event_time;
 mod external;
 mod failures;
 mod life_cycle;
