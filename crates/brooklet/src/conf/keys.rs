@@ -439,7 +439,7 @@ pub(super) static REFUSED: &[RefusedKeys] = &[
     },
     RefusedKeys {
         keys: &["streaming.sessionByKey.deltaChainThreshold"],
-        reason: "keyed state isn't in this build, and will have no chains of deltas",
+        reason: "keyed state is changed in place: there are no chains of deltas",
     },
     RefusedKeys {
         keys: &["streaming.clock", "streaming.manualClock.jump"],

@@ -22,6 +22,7 @@ mod save;
 mod seams;
 mod serve;
 mod stateful;
+mod windows;
 
 use std::time::Duration;
 
