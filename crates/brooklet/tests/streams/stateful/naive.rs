@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::program::{
-    Feed, INPUTS, Keep, Mapping, Merge, Op, POISON, Pair, Program, REFUSE, Span, Spec, Stream, Update,
-};
 use super::program::Api;
+use super::program::{
+    Feed, INPUTS, Keep, Mapping, Merge, Op, POISON, Pair, Program, REFUSE, Span, Spec, Stream,
+    Update,
+};
 
 /// Why a stream can't be had at a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -250,8 +251,7 @@ impl Seen<'_> {
         if parents.iter().any(Result::is_err) {
             return Some(Err(Lack::Broken));
         }
-        let some: Vec<Vec<Pair>> =
-            parents.into_iter().filter_map(|p| p.ok().flatten()).collect();
+        let some: Vec<Vec<Pair>> = parents.into_iter().filter_map(|p| p.ok().flatten()).collect();
         if let Op::Join(_) = op {
             return joins(&some[0], &some[1], limit).map(|r| Ok(Some(r)));
         }
@@ -356,11 +356,7 @@ impl Seen<'_> {
     }
 
     /// What the last batch gives, and the states after it.
-    fn map_state(
-        &self,
-        m: Mapping,
-        spec: Spec,
-    ) -> Result<(Vec<Pair>, BTreeMap<i64, i64>), Lack> {
+    fn map_state(&self, m: Mapping, spec: Spec) -> Result<(Vec<Pair>, BTreeMap<i64, i64>), Lack> {
         let mut states: BTreeMap<i64, (i64, u64)> = BTreeMap::new();
         let (mut out, mut first) = (Vec::new(), true);
         for (b, records) in self.past() {
@@ -386,8 +382,11 @@ impl Seen<'_> {
                 };
             }
             let idle = spec.timeout.map_or(u64::MAX, |half| half * 500);
-            let over: Vec<i64> =
-                states.iter().filter(|(_, (_, touched))| ms - touched > idle).map(|s| *s.0).collect();
+            let over: Vec<i64> = states
+                .iter()
+                .filter(|(_, (_, touched))| ms - touched > idle)
+                .map(|s| *s.0)
+                .collect();
             for k in over {
                 let mut cell = Plain(states.remove(&k).map(|(s, _)| s));
                 out.extend(give(k, mapped(m, t, k, None, &mut cell)));
@@ -459,4 +458,3 @@ fn joins(left: &[Pair], right: &[Pair], limit: usize) -> Option<Vec<Pair>> {
     }
     Some(out)
 }
-

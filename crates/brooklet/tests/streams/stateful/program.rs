@@ -232,13 +232,8 @@ pub struct Program {
 impl Program {
     /// All streams.
     pub fn streams(&self) -> Vec<Stream> {
-        let input = Stream {
-            op: None,
-            from: Vec::new(),
-            slide: 1,
-            order: Order::All,
-            sums_first: false,
-        };
+        let input =
+            Stream { op: None, from: Vec::new(), slide: 1, order: Order::All, sums_first: false };
         let mut all = vec![input; INPUTS];
         for step in &self.steps {
             let made = step.stream(&all);
@@ -439,7 +434,8 @@ fn state(poisoned: bool) -> impl Strategy<Value = Op> {
         1 => Just(Update::Since),
     ];
     let spec = || {
-        let poison = if poisoned { prop::option::of(0..POISON).boxed() } else { Just(None).boxed() };
+        let poison =
+            if poisoned { prop::option::of(0..POISON).boxed() } else { Just(None).boxed() };
         let timeout = prop::option::of(1..9u64);
         let api = select(vec![Api::Plain, Api::Spec, Api::Spec, Api::At]);
         let all = (api, form(), any::<bool>(), timeout, poison);
@@ -512,8 +508,8 @@ pub fn twins() -> impl Strategy<Value = Program> {
     });
     let kept = (span(), inverse(), form())
         .prop_map(|(s, m, f)| [Op::ReduceKeyWindow(s, f, m), Op::ReduceKeyWindowInv(s, m)]);
-    let whole = (span(), inverse())
-        .prop_map(|(s, m)| [Op::ReduceWindow(s, m), Op::ReduceWindowInv(s, m)]);
+    let whole =
+        (span(), inverse()).prop_map(|(s, m)| [Op::ReduceWindow(s, m), Op::ReduceWindowInv(s, m)]);
     prop_oneof![2 => by_key, 2 => kept, 1 => whole].prop_map(|ops| Program {
         // 3 is the first input, when two or three streams are there.
         steps: ops.into_iter().zip([4, 3]).map(|(op, n)| Step { op, from: [n, 0] }).collect(),

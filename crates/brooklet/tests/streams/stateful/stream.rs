@@ -10,7 +10,9 @@ use brooklet::prelude::*;
 use brooklet::{Input, Partitioner, Partitions, StateStream, Wire};
 
 use super::naive::{self, Cell, NOTHING, joined, keeps, merge, poisoned, pushed};
-use super::program::{Api, Feed, Form, Keep, Mapping, Merge, Op, POISON, Pair, Parts, REFUSE, Spec};
+use super::program::{
+    Api, Feed, Form, Keep, Mapping, Merge, Op, POISON, Pair, Parts, REFUSE, Spec,
+};
 use super::program::{Span, Stream, Update};
 
 /// The key for a number of the recomputation: some are short, some too long to be kept inline and cut out of
@@ -311,7 +313,8 @@ impl Build<'_> {
                     Form::Into(n) => Some(n),
                     Form::With(n) => {
                         let rest = Rest(n);
-                        return s.reduce_by_key_and_window_inv_with(f, inverse, w, slide, rest, keep);
+                        return s
+                            .reduce_by_key_and_window_inv_with(f, inverse, w, slide, rest, keep);
                     }
                 };
                 s.reduce_by_key_and_window_inv_filter(f, inverse, w, slide, parts, keep)
@@ -446,7 +449,7 @@ fn plain(op: Op, s: &Records) -> Records {
             Ok::<_, Error>(rdd.filter(move |(_, v)| Some(*v) == most))
         }),
         Op::Refuse(rest) => s.transform(move |rdd| {
-            let n = rdd.count()? as u64;
+            let n = rdd.count()?;
             if n % REFUSE == rest { Err(BoxError::from("refused")) } else { Ok(rdd) }
         }),
         op => unreachable!("{op:?} is none of these"),
