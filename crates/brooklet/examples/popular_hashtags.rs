@@ -62,11 +62,9 @@ fn show(tags: &DStream<Str>, window: Duration) {
 fn main() -> brooklet::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let ssc = StreamingContext::new(Conf::new("popular-hashtags"), seconds(2))?;
-    let posts = match args.as_slice() {
-        [] => ssc.receiver_stream(Posts),
-        [host, port] if port.parse::<u16>().is_ok() => {
-            ssc.socket_text_stream(host, port.parse().unwrap_or_default())
-        }
+    let posts = match (args.first(), args.get(1).map(|port| port.parse())) {
+        (None, _) => ssc.receiver_stream(Posts),
+        (Some(host), Some(Ok(port))) => ssc.socket_text_stream(host, port),
         _ => {
             eprintln!("usage: popular_hashtags [HOST PORT]");
             std::process::exit(2);

@@ -11,8 +11,9 @@
 //! ```text
 //! Batch 1763712000000 ms
 //!   users: 641, about 643 (+0.3 %)
-//!   user7: 19 times, at most 20 (+5.3 %)
+//!   user0: 57 times, at most 59 (+3.5 %)
 //! All time
+//!   ..
 //! ```
 
 use std::collections::HashMap;
@@ -109,8 +110,8 @@ impl Receiver for Visits {
         let mut dice = 1u64;
         while out.sleep(millis(1)) {
             dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let (a, b) = (dice >> 48, (dice >> 32) & 0xFFFF);
-            out.store(format!("user{}", (a * b) >> 16).into())?;
+            // Of numbers with few bits there are as many as of those with many.
+            out.store(format!("user{}", (dice >> 48) >> ((dice >> 40) % 16)).into())?;
         }
         Ok(())
     }
@@ -119,11 +120,9 @@ impl Receiver for Visits {
 fn main() -> brooklet::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let ssc = StreamingContext::new(Conf::new("sketches"), seconds(1))?;
-    let users = match args.as_slice() {
-        [] => ssc.receiver_stream(Visits),
-        [host, port] if port.parse::<u16>().is_ok() => {
-            ssc.socket_text_stream(host, port.parse().unwrap_or_default())
-        }
+    let users = match (args.first(), args.get(1).map(|port| port.parse())) {
+        (None, _) => ssc.receiver_stream(Visits),
+        (Some(host), Some(Ok(port))) => ssc.socket_text_stream(host, port),
         _ => {
             eprintln!("usage: sketches [HOST PORT]");
             std::process::exit(2);

@@ -74,10 +74,13 @@ fn sketches_are_near_and_the_same_in_whatever_batches() {
 #[test]
 fn sketches_has_users_of_its_own() {
     let mut example = Example::start("sketches", &[]);
-    for _ in 0..2 {
+    loop {
         let (users, busiest) = part(&mut example, "All time", 3);
-        assert!(users.0 > 100 && users.2.abs() < 10.0, "{users:?}");
+        assert!(users.2.abs() < 4.9, "{users:?}");
         assert!(busiest.iter().all(|(_, (exact, about, _))| about >= exact), "{busiest:?}");
+        if users.0 > 500 && busiest[0].1.0 > 50 {
+            break;
+        }
     }
     assert_eq!(Example::start("sketches", &["localhost"]).code(), Some(2));
 }
