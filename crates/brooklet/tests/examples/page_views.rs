@@ -17,7 +17,8 @@ fn views() -> Vec<View> {
     let view = |i: u32| {
         let page = ["index", "news", "contact"][(i * i % 3) as usize];
         let zip_code = [94_709, 94_117, 10_011][(i % 3) as usize];
-        let failed = zip_code == 94_709 && i % 10 == 0 || zip_code == 94_117 && i % 20 == 1;
+        let failed =
+            zip_code == 94_709 && i.is_multiple_of(10) || zip_code == 94_117 && i % 20 == 1;
         let status = if failed { 404 } else { 200 };
         (format!("http://foo.com/{page}"), status, zip_code, i % 12 + 1)
     };
