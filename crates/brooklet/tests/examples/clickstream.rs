@@ -28,7 +28,7 @@ fn served() -> String {
 }
 
 /// How often each comes.
-fn counts<T: Ord>(items: impl Iterator<Item = T>) -> BTreeMap<T, u64> {
+pub(super) fn counts<T: Ord>(items: impl Iterator<Item = T>) -> BTreeMap<T, u64> {
     let mut counts = BTreeMap::new();
     items.for_each(|item| *counts.entry(item).or_default() += 1);
     counts

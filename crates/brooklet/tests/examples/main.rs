@@ -5,8 +5,12 @@
 mod clickstream;
 mod dashboard;
 mod logs;
+mod page_views;
 mod peer;
 mod programs;
+mod sketches;
+mod stateful;
+mod windows;
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::TcpListener;
@@ -72,6 +76,34 @@ impl Example {
         line.expect("the example has ended").unwrap()
     }
 
+    /// The next page of `print`: its batch time in milliseconds, and its lines.
+    fn page(&mut self) -> (u64, Vec<String>) {
+        loop {
+            let line = self.line();
+            let time = line.strip_prefix("Time: ").and_then(|t| t.strip_suffix(" ms"));
+            let Some(time) = time else { continue };
+            assert_eq!(self.line(), "-".repeat(43));
+            let mut lines = vec![self.line()];
+            while lines.last().is_some_and(|l| !l.is_empty()) {
+                lines.push(self.line());
+            }
+            lines.pop();
+            return (time.parse().unwrap(), lines);
+        }
+    }
+
+    /// Asks it to stop, as a terminal that is closed does, and takes all that is left.
+    fn stop(self) -> Vec<String> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.rest()
+    }
+
+    /// The exit code of one that ends by itself.
+    fn code(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
     /// All that is left, up to an end that must be a good one.
     fn rest(mut self) -> Vec<String> {
         let lines = self.out.by_ref().map(Result::unwrap).collect();
@@ -88,6 +120,12 @@ impl Drop for Example {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What `print` shows of a pair.
+fn pair(line: &str) -> Option<(String, u64)> {
+    let (key, n) = line.strip_prefix('(')?.strip_suffix(')')?.rsplit_once(", ")?;
+    Some((key.trim_matches('"').to_string(), n.parse().unwrap()))
 }
 
 /// A server on a loopback port that sends `text` to its first client and keeps the connection open.
