@@ -31,7 +31,7 @@ pub mod time;
 pub use block::StorageLevel;
 pub use conf::{
     Conf, ConfEntry, ConfKey, ConfKind, ConfOrigin, FailurePolicy, QueuePolicy, RefusedKeys,
-    defaults,
+    StateStore, defaults,
 };
 pub use context::{Context, ContextState, StreamingContext, StreamingContextBuilder};
 pub use data::{Data, HashSeed, Key, Wire};
@@ -53,6 +53,6 @@ pub use scheduler::{
     StreamingListener,
 };
 pub use source::{Input, Queue, QueueOptions, SliceInfo, TextQueue};
-pub use state::State;
+pub use state::{OnFull, State, StateLimit};
 pub use text::Str;
 pub use time::{Interval, Time, format_duration, millis, minutes, parse_duration, seconds};

@@ -5,7 +5,7 @@
 //! for each key what its window adds up to. A slide costs the keys of the batches that come and go.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::map_with_state::elsewhere;
 use super::state_pipe::StatePipe;
@@ -20,7 +20,7 @@ use crate::rdd::combine::Entry;
 use crate::rdd::kept::Kept;
 use crate::rdd::partitioner::Partitioning;
 use crate::rdd::{Erased, Pipe, detach};
-use crate::state::{Beside, Lease, Tables};
+use crate::state::{Beside, Lease, Tables, Watched};
 
 /// What one batch has for the keys of a partition.
 pub(super) struct Delta<K, V> {
@@ -182,9 +182,11 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
         let tables = Arc::new(Tables::new(partitions, false, site));
         let window = Arc::new(Windowed { tables: tables.clone(), kind: Arc::new(kind), span, site });
         let node = self.node.clone();
+        let watched: Weak<dyn Watched> = Arc::downgrade(&(tables.clone() as _));
         self.stateful(site, |op: OpId| Stateful {
             every: span.parent,
             slide: span.slide,
+            watched: Some(watched),
             note: Box::new(move |g, t| Ok(vec![u64::from(g.on_grid(t, span.slide))])),
             make: Box::new(move |g, Batch { t, base, note }| {
                 let (t, base, ends) = (*t, *base, note.contains(&1));

@@ -17,6 +17,7 @@ use crate::engine::{OpId, Role, Site, StageKey, TaskBody, TaskCx, TaskError, pla
 use crate::rdd::kept::{Kept, kept_source};
 use crate::rdd::pipe::{Captured, Pipe, Unshippable};
 use crate::rdd::{Erased, Lineage};
+use crate::state::Watched;
 use crate::sync::{LockExt, Mutex};
 use crate::{Error, Result, Time};
 
@@ -43,6 +44,8 @@ pub(crate) struct Stateful<T> {
     pub(crate) every: Duration,
     /// How far apart the batches are that it gives something out for.
     pub(crate) slide: Duration,
+    /// Its state, for metrics.
+    pub(crate) watched: Option<Weak<dyn Watched>>,
     /// What the driver tells for a batch.
     pub(crate) note: Box<dyn Fn(&Graph, Time) -> Result<Vec<u64>> + Send + Sync>,
     pub(crate) make: Box<dyn Fn(&Graph, &Batch) -> Result<Update<T>> + Send + Sync>,
@@ -145,12 +148,11 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
         site: Site,
         make: impl FnOnce(OpId) -> Stateful<U>,
     ) -> DStream<U> {
-        self.operator(Kind::Step, site, |id| UpdateStep {
-            id,
-            site,
-            parts: make(id),
-            memo: Memo::default(),
-            last: Mutex::new((Time::ZERO, Time::ZERO)),
+        self.operator(Kind::Step, site, |id| {
+            let parts = make(id);
+            self.graph.watch_state(id, parts.watched.clone());
+            let last = Mutex::new((Time::ZERO, Time::ZERO));
+            UpdateStep { id, site, parts, memo: Memo::default(), last }
         })
     }
 }

@@ -573,5 +573,6 @@ impl<K: Key, S: Wire> Group<K, S> {
     }
 }
 
+mod bounds;
 #[cfg(test)]
 mod tests;

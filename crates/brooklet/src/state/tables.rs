@@ -5,6 +5,8 @@ use std::fmt;
 
 use super::cell::State;
 use super::group::Group;
+use super::limit::Bounded;
+use super::watch::Tally;
 use crate::Time;
 use crate::data::{Key, Wire};
 use crate::engine::{Site, TaskError};
@@ -23,6 +25,7 @@ struct Partition<K, S, X> {
     history: Vec<Past<X>>,
     /// What the operator keeps beside the keys.
     extra: X,
+    tally: Tally,
 }
 
 /// A batch that can be undone.
@@ -31,6 +34,7 @@ struct Past<X> {
     /// The batch before it, and what was kept beside the keys then.
     base: Time,
     extra: X,
+    tally: Tally,
 }
 
 /// What an operator keeps in each partition beside its keys.
@@ -42,6 +46,7 @@ pub(crate) struct Tables<K, S, X = ()> {
     parts: Vec<Mutex<Partition<K, S, X>>>,
     site: Site,
     by_time: bool,
+    limit: Option<Bounded>,
     /// Versions up to this time are forgotten.
     forgotten: AtomicU64,
     /// Keys of each partition, as of its last batch.
@@ -58,11 +63,13 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
             version: Time::ZERO,
             history: Vec::new(),
             extra: X::default(),
+            tally: Tally::default(),
         };
         Tables {
             parts: (0..partitions).map(|_| Mutex::new(part())).collect(),
             site,
             by_time,
+            limit: None,
             forgotten: AtomicU64::new(0),
             keys: (0..partitions).map(|_| AtomicUsize::new(0)).collect(),
             undone: AtomicU64::new(0),
@@ -76,14 +83,6 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
     /// Keys that have a state, as of the last batch.
     pub(crate) fn keys(&self) -> usize {
         self.keys.iter().map(|n| n.load(Relaxed)).sum()
-    }
-
-    /// Bytes of memory of the tables, without what keys and values own elsewhere.
-    pub(crate) fn bytes(&self) -> usize {
-        let of = |p: &Mutex<Partition<K, S, X>>| {
-            p.get().groups.iter().flatten().map(|g| g.bytes()).sum::<usize>()
-        };
-        self.parts.iter().map(of).sum()
     }
 
     /// Versions up to `up_to` won't be read any more. Carried out with the next batch.
@@ -111,7 +110,7 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
                 g.forget(forgotten);
             }
         }
-        p.history.push(Past { t, base, extra: p.extra.clone() });
+        p.history.push(Past { t, base, extra: p.extra.clone(), tally: p.tally });
         p.version = t;
         Ok(Lease { tables: self, part, p: guard, base, t, committed: false })
     }
@@ -159,14 +158,6 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
         let p = self.parts[part].get();
         (p.version == t).then(|| p.len() as u64)
     }
-
-    /// (index rebuilds, undone batches)
-    pub(crate) fn counters(&self) -> (u64, u64) {
-        let resizes = |p: &Mutex<Partition<K, S, X>>| {
-            p.get().groups.iter().flatten().map(|g| g.resizes).sum::<u64>()
-        };
-        (self.parts.iter().map(resizes).sum(), self.undone.load(Relaxed))
-    }
 }
 
 impl<K, S, X> Partition<K, S, X> {
@@ -179,6 +170,7 @@ impl<K, S, X> Partition<K, S, X> {
         let Some(at) = self.history.iter().position(|b| b.base == base) else { return };
         if let Some(first) = self.history.drain(at..).next() {
             self.extra = first.extra;
+            self.tally = first.tally;
         }
         for g in self.groups.iter_mut().flatten() {
             g.undo(base);
@@ -234,7 +226,9 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
     /// Tells `f` of keys that were touched before `before`, and removes them.
     pub(crate) fn expire(&mut self, before: Time, mut f: impl FnMut(&K, &mut State<S>)) -> usize {
         let t = self.t;
-        self.p.groups.iter_mut().flatten().map(|g| g.expire(before, t, &mut f)).sum()
+        let n = self.p.groups.iter_mut().flatten().map(|g| g.expire(before, t, &mut f)).sum();
+        self.p.tally.expired += n as u64;
+        n
     }
 
     /// Goes over all keys: `f` gets each key group's number, key, slot and value, and returns the new value, or
@@ -289,6 +283,8 @@ impl<K: Key, S: Wire, X: Beside> Drop for Lease<'_, K, S, X> {
         }
     }
 }
+
+mod bounds;
 
 impl<K, S, X> fmt::Debug for Tables<K, S, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
