@@ -102,7 +102,8 @@ pub fn run(keys: u64) -> Result<()> {
         let add = |(n, sum, check): (u64, u64, u64), (k, c): (u64, u64)| {
             (n + 1, sum + c, check.wrapping_add(k.wrapping_mul(c)))
         };
-        let both = |a: (u64, u64, u64), b: (u64, u64, u64)| (a.0 + b.0, a.1 + b.1, a.2.wrapping_add(b.2));
+        let both =
+            |a: (u64, u64, u64), b: (u64, u64, u64)| (a.0 + b.0, a.1 + b.1, a.2.wrapping_add(b.2));
         let found = rdd.aggregate((0, 0, 0), add, both)?;
         sent.send((found, start.elapsed())).map_err(BoxError::from)
     });

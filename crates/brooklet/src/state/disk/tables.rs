@@ -128,14 +128,20 @@ impl Space {
         found.into_iter().flatten().map(|found| {
             let key = found.key().map_err(|e| self.error(e))?;
             let short = || self.error("a key of the index by time is too short");
-            let (touched, hash) = key.get(5..).and_then(|k| k.split_at_checked(8)).ok_or_else(short)?;
+            let (touched, hash) =
+                key.get(5..).and_then(|k| k.split_at_checked(8)).ok_or_else(short)?;
             let touched = touched.try_into().map(u64::from_be_bytes).map_err(|_| short())?;
             Ok((touched, hash.try_into().map(u32::from_be_bytes).map_err(|_| short())?))
         })
     }
 
     /// Writes a layer.
-    fn write<K: Key, S: Wire>(&self, part: usize, layer: &Layer<K, S>, by_time: bool) -> Result<(), TaskError> {
+    fn write<K: Key, S: Wire>(
+        &self,
+        part: usize,
+        layer: &Layer<K, S>,
+        by_time: bool,
+    ) -> Result<(), TaskError> {
         let mut writes: OwnedWriteBatch = self.db.batch();
         for (hash, c) in &layer.by_hash {
             if c.now.is_empty() {
@@ -154,7 +160,9 @@ impl Space {
             }
             if writes.len() >= defaults::STATE_DISK_WRITES {
                 // The layer stays until all of it is written; who reads looks there first.
-                std::mem::replace(&mut writes, self.db.batch()).commit().map_err(|e| self.error(e))?;
+                std::mem::replace(&mut writes, self.db.batch())
+                    .commit()
+                    .map_err(|e| self.error(e))?;
             }
         }
         writes.commit().map_err(|e| self.error(e))
@@ -485,14 +493,18 @@ impl<K: Key, S: Wire> DiskLease<'_, K, S> {
         (has, share): (&mut u64, u64),
         evicted: &mut u64,
     ) -> Result<(), TaskError> {
-        self.remove_from(hash, |t| t == touched, |key, state| {
-            if *has <= share {
-                return Some(state);
-            }
-            *has -= bounded.count(key, &state);
-            *evicted += 1;
-            None
-        })
+        self.remove_from(
+            hash,
+            |t| t == touched,
+            |key, state| {
+                if *has <= share {
+                    return Some(state);
+                }
+                *has -= bounded.count(key, &state);
+                *evicted += 1;
+                None
+            },
+        )
     }
 }
 
@@ -640,7 +652,8 @@ impl<K: Key, S: Wire> Watched for DiskTables<K, S> {
             for layer in &p.layers {
                 let first = layer.by_hash.values().flat_map(|c| c.now.first()).take(32);
                 let owned = first.map(|e| {
-                    let (key, state) = (std::slice::from_ref(&e.key), std::slice::from_ref(&e.state));
+                    let (key, state) =
+                        (std::slice::from_ref(&e.key), std::slice::from_ref(&e.state));
                     crate::rdd::behind(key, 1) + crate::rdd::behind(state, 1)
                 });
                 let owned: Vec<usize> = owned.collect();

@@ -51,7 +51,8 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
             let g: &Option<Box<super::Group<K, S>>> = g;
             Some(Reverse((g.as_ref()?.oldest()?, i)))
         };
-        let mut heads: BinaryHeap<_> = self.p.groups.iter().enumerate().filter_map(oldest).collect();
+        let mut heads: BinaryHeap<_> =
+            self.p.groups.iter().enumerate().filter_map(oldest).collect();
         let (mut gone, mut evicted) = (0, 0);
         while has - gone > share
             && let Some(Reverse((_, i))) = heads.pop()
