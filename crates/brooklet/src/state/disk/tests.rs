@@ -206,7 +206,7 @@ fn check<T: KeyedStates<Key = Word, State = String> + Watched>(
     program: &Program,
 ) {
     let mut model = Model::new();
-    let mut versions = BTreeMap::from([(0, BTreeMap::new())]);
+    let mut versions = BTreeMap::new();
     let (mut base, mut timed_out, mut evicted) = (0, 0, 0);
     for (i, b) in program.batches.iter().enumerate() {
         let t = i as u64 + 1;
@@ -276,7 +276,7 @@ proptest! {
     fn states_of_all_keys_are_those_of_a_plain_map(program in program()) {
         let runs = RunTables::new(1, bounded(&program), Site::here("test"), DISK.with(Arc::clone));
         let mut model = Model::new();
-        let mut versions = BTreeMap::from([(0, BTreeMap::new())]);
+        let mut versions = BTreeMap::new();
         let mut base = 0;
         for (i, b) in program.batches.iter().enumerate() {
             let t = i as u64 + 1;
