@@ -1,5 +1,5 @@
-//! A row of the peers harness: the cases grep, wordcount, empty and socket, through the public API in its
-//! default configuration.
+//! A row of the peers harness: the cases grep, wordcount, empty, socket, window, mapstate and updatestate,
+//! through the public API in its default configuration.
 //!
 //! ```text
 //! cargo build --release -p brooklet --example peer
@@ -7,15 +7,20 @@
 //! ```
 //!
 //! Batches of lines lie in memory as text blocks before the clock starts; a batch's time is that from its
-//! submission to its completion, as a listener sees it.
+//! submission to its completion, as a listener sees it. Windows and state need batch times that follow each
+//! other without empty batches between: those cases move a manual clock, and a batch's time is that from the
+//! tick to the completion.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use brooklet::prelude::*;
+use brooklet::source::Queue;
 use brooklet::text::TextBlock;
+use brooklet::time::ManualClock;
 
 /// What the outputs add up over all batches.
 #[derive(Default)]
@@ -57,6 +62,9 @@ fn main() -> brooklet::Result<()> {
     match case.as_str() {
         "grep" | "wordcount" | "empty" => text(&case, &args, &num),
         "socket" => socket(&num),
+        "window" => window(&args, &num),
+        "mapstate" => map_state(&num),
+        "updatestate" => update_state(&num),
         other => {
             eprintln!("no case {other}");
             std::process::exit(3);
@@ -141,4 +149,130 @@ fn socket(num: &dyn Fn(&str, usize) -> usize) -> brooklet::Result<()> {
     ssc.stop(true)?;
     println!("{{\"ev\":\"metric\",\"k\":\"records\",\"v\":{}}}", counted.load(Relaxed));
     Ok(())
+}
+
+/// Runs one batch per step of a manual clock.
+struct Stepped {
+    ssc: StreamingContext,
+    clock: Arc<ManualClock>,
+    completed: std::sync::mpsc::Receiver<(f64, u64)>,
+}
+
+const STEP: Duration = Duration::from_secs(1);
+
+impl Stepped {
+    fn new() -> brooklet::Result<Stepped> {
+        let clock = ManualClock::new(Time::ZERO);
+        let conf = Conf::new("peer").master("local[2]").default_parallelism(2);
+        let ssc = StreamingContext::new(conf.clock(clock.clone()), STEP)?;
+        let (done, completed) = channel();
+        ssc.add_listener(Completed(done));
+        Ok(Stepped { ssc, clock, completed })
+    }
+
+    /// Runs batch `i` of `n` records and tells how long it took.
+    fn batch(&self, i: usize, n: u64) {
+        let begin = std::time::Instant::now();
+        self.clock.set(Time::ZERO + STEP * (i as u32 + 1));
+        self.completed.recv().expect("a batch");
+        let ms = begin.elapsed().as_secs_f64() * 1e3;
+        println!("{{\"ev\":\"batch\",\"i\":{i},\"ms\":{ms:.6},\"n\":{n}}}");
+    }
+}
+
+fn window(args: &HashMap<String, String>, num: &dyn Fn(&str, usize) -> usize) -> brooklet::Result<()> {
+    let run = Stepped::new()?;
+    let (queue, lines) = run.ssc.text_queue_stream();
+    let words = lines.flat_map(|line| line.split(" ")).map(|word| (word, 1i64));
+    let length = STEP * num("window", 30) as u32;
+    let counts = words.reduce_by_key_and_window_inv(|a, b| a + b, |a, b| a - b, length, None);
+    let last = output(&counts, |(keys, sum), (_, n)| (keys + u64::from(n != 0), sum + n as u64));
+    let per = num("lines", 10_000);
+    let input = load(&args["data"], per, num("batches", 100));
+    run.ssc.start()?;
+    for (i, blocks) in input.into_iter().enumerate() {
+        queue.push_blocks(blocks);
+        run.batch(i, per as u64);
+    }
+    run.ssc.stop(true)?;
+    check(&last, false);
+    Ok(())
+}
+
+fn map_state(num: &dyn Fn(&str, usize) -> usize) -> brooklet::Result<()> {
+    let run = Stepped::new()?;
+    let (queue, keys) = run.ssc.queue_stream::<u64>();
+    let counts = keys.map(|k| (k, ())).map_with_state(|key, _, n: &mut State<u64>| {
+        let now = n.get().unwrap_or(&0) + 1;
+        n.update(now);
+        (*key, now)
+    });
+    let totals = output(&counts, |(keys, sum), (_, n)| (keys + 1, sum + n));
+    touch(&run, &queue, num)?;
+    check(&totals, true);
+    Ok(())
+}
+
+fn update_state(num: &dyn Fn(&str, usize) -> usize) -> brooklet::Result<()> {
+    let run = Stepped::new()?;
+    let (queue, keys) = run.ssc.queue_stream::<u64>();
+    let counts = keys
+        .map(|k| (k, ()))
+        .update_state_by_key(|new: &[()], n: Option<u64>| Some(n.unwrap_or(0) + new.len() as u64));
+    let totals = output(&counts, |(keys, sum), (_, n)| (keys + 1, sum + n));
+    touch(&run, &queue, num)?;
+    check(&totals, false);
+    Ok(())
+}
+
+/// Two numbers for each batch.
+type Sums = Arc<Mutex<Vec<(u64, u64)>>>;
+
+/// Aggregates the records of each batch into two numbers.
+fn output<T: Clone + Send + Sync + 'static>(
+    stream: &DStream<T>,
+    add: impl Fn((u64, u64), T) -> (u64, u64) + Copy + Send + Sync + 'static,
+) -> Sums {
+    let sums = Sums::default();
+    let s = sums.clone();
+    stream.foreach_rdd(move |rdd, _| {
+        let of_batch = rdd.aggregate((0, 0), add, |a, b| (a.0 + b.0, a.1 + b.1))?;
+        s.lock().expect("sums").push(of_batch);
+        Ok::<_, Error>(())
+    });
+    sums
+}
+
+/// The keys that each batch touches: all of them first, then `touch` of them.
+fn touch(
+    run: &Stepped,
+    queue: &Queue<u64>,
+    num: &dyn Fn(&str, usize) -> usize,
+) -> brooklet::Result<()> {
+    let mix = |x: u64| {
+        let z = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    };
+    let (keys, per) = (num("keys", 1_000_000) as u64, num("touch", 10_000) as u64);
+    run.ssc.start()?;
+    for i in 0..num("batches", 60) {
+        let all: Vec<u64> = match i as u64 {
+            0 => (0..keys).collect(),
+            b => (0..per).map(|j| mix(b * 1_000_003 + j) % keys).collect(),
+        };
+        let (n, half) = (all.len() as u64, all.len() / 2);
+        queue.push_partitions([all[..half].to_vec(), all[half..].to_vec()]);
+        run.batch(i, n);
+    }
+    run.ssc.stop(true)
+}
+
+/// The fingerprint: of all batches, or of the last one.
+fn check(sums: &Sums, of_all: bool) {
+    let sums = sums.lock().expect("sums");
+    let from = if of_all { 0 } else { sums.len().saturating_sub(1) };
+    let (a, b) = sums[from..].iter().fold((0, 0), |(a, b), s| (a + s.0, b + s.1));
+    println!("{{\"ev\":\"check\",\"v\":\"{a}/{b}\"}}");
 }

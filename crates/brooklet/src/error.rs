@@ -97,6 +97,8 @@ pub enum Error {
         /// The system's error.
         cause: Arc<std::io::Error>,
     },
+    /// State couldn't be stored or read back. The cause names the file or operator, and what to do.
+    Checkpoint(crate::CheckpointError),
     /// The job was cancelled, or the context is stopping.
     Cancelled,
     /// An action was called inside a task; actions run jobs, and jobs are run by the driver.
@@ -186,6 +188,7 @@ impl fmt::Display for Error {
             ),
             Error::BlockLost { block, reason } => write!(f, "block {block} is lost: {reason}"),
             Error::Io { what, cause } => write!(f, "{what}: {cause}"),
+            Error::Checkpoint(cause) => cause.fmt(f),
             Error::Cancelled => f.write_str("the job was cancelled"),
             Error::ActionInTask { site } => write!(
                 f,
@@ -209,6 +212,7 @@ impl std::error::Error for Error {
             Error::Output { cause, .. } => Some(&**cause),
             Error::Batch { cause, .. } => Some(&**cause),
             Error::Io { cause, .. } => Some(&**cause),
+            Error::Checkpoint(cause) => Some(cause),
             _ => None,
         }
     }

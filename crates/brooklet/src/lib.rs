@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod block;
+mod checkpoint;
 mod conf;
 mod context;
 mod data;
@@ -29,11 +30,14 @@ pub mod text;
 pub mod time;
 
 pub use block::StorageLevel;
+pub use checkpoint::CheckpointError;
 pub use conf::{
     Conf, ConfEntry, ConfKey, ConfKind, ConfOrigin, FailurePolicy, QueuePolicy, RefusedKeys,
     StateStore, defaults,
 };
-pub use context::{Context, ContextState, StreamingContext, StreamingContextBuilder};
+pub use context::{
+    CheckpointMetrics, CheckpointOptions, Context, ContextState, StreamingContext, StreamingContextBuilder,
+};
 pub use data::{Data, HashSeed, Key, Wire};
 pub use dstream::{
     DStream, DeadLetter, ErasedNode, GraphRef, IntoRdd, Node, Output, SaveOptions, StateSpec,

@@ -206,6 +206,28 @@ pub mod defaults {
     pub const PIPE_ERROR_BYTES: usize = 4 << 10;
     /// Records (or about 16 kB) in the chunks that cross an erased boundary.
     pub const CHUNK_RECORDS: usize = 1_024;
+    /// Least number of batches from one state checkpoint to the next.
+    pub const CHECKPOINT_MIN_BATCHES: u32 = 10;
+    /// Least batch time from one state checkpoint to the next.
+    pub const CHECKPOINT_MIN_INTERVAL: Duration = Duration::from_secs(1);
+    /// Bytes of collected changes that make a state checkpoint due at once.
+    pub const CHECKPOINT_MAX_BYTES: usize = 64 << 20;
+    /// Bytes of collected changes that may wait for the disk; above it, batches wait.
+    pub const CHECKPOINT_MAX_PENDING_BYTES: usize = 256 << 20;
+    /// State checkpoints that are kept, with all their files.
+    pub const CHECKPOINTS_KEPT: usize = 2;
+    /// Whether state files are compressed (lz4).
+    pub const CHECKPOINT_COMPRESS: bool = true;
+    /// Raw bytes in a frame of a state file; more if an entry is larger.
+    pub const CHECKPOINT_FRAME_BYTES: usize = 256 << 10;
+    /// Largest encoded key or value in state, in bytes.
+    pub const CHECKPOINT_MAX_ENTRY_BYTES: usize = 1 << 30;
+    /// Least bytes of delta files for a merge into their base.
+    pub const CHECKPOINT_MERGE_MIN_BYTES: u64 = 1 << 20;
+    /// Delta files of an operator above which the newest ones of like size become one.
+    pub const CHECKPOINT_MAX_DELTAS: usize = 16;
+    /// Bytes of a base file after which the next key group begins another one.
+    pub const CHECKPOINT_BASE_BYTES: u64 = 64 << 20;
 }
 
 /// What to do when batches come faster than they are processed.

@@ -1,5 +1,6 @@
 //! What the scheduler drives: inputs, steps and outputs of one graph.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use crate::block::BlockId;
@@ -15,6 +16,8 @@ pub(super) struct Driver {
     graph: Arc<Graph>,
     tracker: Arc<ReceiverTracker>,
     running: Mutex<Option<Arc<Running>>>,
+    /// A graceful stop is under way.
+    gracefully: AtomicBool,
 }
 
 /// The operators by kind, fixed at the start.
@@ -26,7 +29,12 @@ struct Running {
 
 impl Driver {
     pub(super) fn new(graph: Arc<Graph>, tracker: Arc<ReceiverTracker>) -> Driver {
-        Driver { graph, tracker, running: Mutex::default() }
+        Driver {
+            graph,
+            tracker,
+            running: Mutex::default(),
+            gracefully: AtomicBool::new(false),
+        }
     }
 
     fn running(&self) -> Arc<Running> {
@@ -54,7 +62,7 @@ impl Driver {
 
 impl BatchGraph for Driver {
     fn begin(&self, zero: Time) -> Result<()> {
-        self.graph.set_zero(zero);
+        self.graph.set_zero(self.graph.open_checkpoints(zero)?);
         #[cfg(feature = "http")]
         self.graph.http.start(self.tracker.io(), self.graph.ctx.conf())?;
         let running = self.running();
@@ -89,9 +97,20 @@ impl BatchGraph for Driver {
     }
 
     fn run_steps(&self, t: Time) -> Result<()> {
-        for step in &self.running().steps {
-            Driver::guarded("a step", || step.run(&self.graph, t))?;
+        let checkpoints = self.graph.checkpoints();
+        if let Some(c) = &checkpoints {
+            c.begin(t);
         }
+        let all = self.running().steps.iter().try_for_each(|step| {
+            Driver::guarded("a step", || step.run(&self.graph, t))
+        });
+        if let Some(c) = checkpoints {
+            match &all {
+                Ok(()) => Driver::guarded("a checkpoint", || c.end(t))?,
+                Err(_) => c.abandon(t),
+            }
+        }
+        all?;
         self.graph.is_ready(t);
         Ok(())
     }
@@ -136,6 +155,7 @@ impl BatchGraph for Driver {
     }
 
     fn stop_inputs(&self, graceful: bool) {
+        self.gracefully.store(graceful, Relaxed);
         self.tracker.stop(graceful);
         self.running().inputs.iter().for_each(|i| i.stop_receiving(graceful));
     }
@@ -144,6 +164,11 @@ impl BatchGraph for Driver {
         self.running().inputs.iter().for_each(|i| i.stop());
         #[cfg(feature = "http")]
         self.graph.http.stop();
+        let last = self.gracefully.load(Relaxed);
+        let closed = Driver::guarded("the last checkpoint", || self.graph.close_checkpoints(last));
+        if let Err(e) = closed {
+            tracing::error!("the last checkpoint isn't written: {e}");
+        }
         // Nothing runs any more. What the closures hold goes (the context itself, if they stop it), and
         // received blocks that no batch will read.
         let graph = self.graph.id;

@@ -4,15 +4,18 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use crate::checkpoint::{CheckpointStats, StoredOperator, StreamCheckpoints, Wanted};
 use crate::context::Context;
 use crate::engine::{Accumulator, JobId, LongSum, OpId, Site, TaskError};
 use crate::metrics::StateMetrics;
 use crate::scheduler::{OutputMeta, StreamInputInfo};
 use crate::state::Watched;
+use crate::state::durable::Durable;
 use crate::sync::{LockExt, Mutex};
 use crate::{Error, Result, Time};
 
@@ -41,6 +44,9 @@ pub(crate) trait Operator: Send + Sync {
 
     /// Steps: batch `t` failed and is skipped; the version of `t` is that of the batch before.
     fn roll_back(&self, _: Time) {}
+
+    /// The state of batch `t` was restored.
+    fn restored(&self, _: Time) {}
 
     /// Batches up to `up_to` are over.
     fn forget(&self, _: Time) {}
@@ -132,6 +138,13 @@ pub(crate) struct Graph {
     claims: Mutex<BTreeMap<String, Site>>,
     #[cfg(feature = "http")]
     pub(crate) http: crate::http::Hub,
+    /// The parts of operators that checkpoints store, by what is added to the identity.
+    stored: Mutex<Vec<(OpId, Site, Vec<(&'static str, Arc<dyn Durable>)>)>>,
+    /// Where it is stored, until the start.
+    checkpoint: Mutex<Option<(PathBuf, Wanted)>>,
+    checkpoints: Mutex<Option<Arc<StreamCheckpoints>>>,
+    /// What they had written when they ended.
+    last_checkpoints: Mutex<Option<CheckpointStats>>,
     /// What the inputs had counted when they were dropped.
     last_counts: Mutex<Vec<(String, u64)>>,
     /// The states of stateful operators.
@@ -156,6 +169,10 @@ impl Graph {
             claims: Mutex::default(),
             #[cfg(feature = "http")]
             http: crate::http::Hub::default(),
+            stored: Mutex::default(),
+            checkpoint: Mutex::default(),
+            checkpoints: Mutex::default(),
+            last_checkpoints: Mutex::default(),
             last_counts: Mutex::default(),
             states: Mutex::default(),
             last_states: Mutex::default(),
@@ -206,6 +223,102 @@ impl Graph {
         let (op, input) = make(id);
         g.push(Entry { id, base, ordinal, name: None, kind, site, op: op.clone(), input });
         op
+    }
+
+    /// A stateful operator's parts that checkpoints store.
+    pub(crate) fn add_state(
+        &self,
+        op: OpId,
+        site: Site,
+        parts: Vec<(&'static str, Arc<dyn Durable>)>,
+    ) {
+        self.stored.get().push((op, site, parts));
+    }
+
+    /// The state checkpoints, when they are written.
+    pub(crate) fn checkpoints(&self) -> Option<Arc<StreamCheckpoints>> {
+        self.checkpoints.get().clone()
+    }
+
+    /// What checkpoints have written, also after the stop.
+    pub(crate) fn checkpoint_stats(&self) -> Option<CheckpointStats> {
+        self.checkpoints().map(|c| c.stats()).or(*self.last_checkpoints.get())
+    }
+
+    /// No batch comes any more: with `last`, what isn't stored yet is. The directory is free then.
+    pub(crate) fn close_checkpoints(&self, last: bool) -> Result<()> {
+        let Some(c) = self.checkpoints.get().take() else { return Ok(()) };
+        let finished = if last { c.finish() } else { Ok(()) };
+        *self.last_checkpoints.get() = Some(c.stats());
+        finished
+    }
+
+    /// State is stored in `dir` from the start on.
+    pub(crate) fn set_checkpoint(&self, dir: PathBuf, wanted: Wanted) {
+        *self.checkpoint.get() = Some((dir, wanted));
+    }
+
+    /// Restores the state that is stored, and writes checkpoints from now on, when there is a directory. Returns
+    /// the zero time to count from.
+    pub(crate) fn open_checkpoints(&self, zero: Time) -> Result<Time> {
+        let Some((dir, wanted)) = self.checkpoint.get().take() else {
+            let kept = self.stored.get().len();
+            if kept > 0 {
+                tracing::warn!(
+                    app = self.ctx.conf().app_name,
+                    "{kept} operators keep state that ends with the process: `checkpoint(dir)` stores it"
+                );
+            }
+            return Ok(zero);
+        };
+        let ctx = &self.ctx.0;
+        if ctx.engine()?.remote() {
+            return Err(Error::usage(
+                "state checkpoints are written where the tasks run in the driver's process; this engine's don't",
+            ));
+        }
+        if let Some((name, _)) = self.states().iter().find(|(_, s)| s.is_on_disk()) {
+            return Err(Error::usage(format!(
+                "`{name}` keeps its state on disk, which checkpoints don't store: use `StateStore::Memory`, or \
+                 no checkpoint directory"
+            )));
+        }
+        let mut operators = Vec::new();
+        for (id, site, parts) in self.stored.get().iter() {
+            let identity = self.entries.get().iter().find(|e| e.id == *id).map(Entry::identity);
+            let identity = identity.unwrap_or_default();
+            if parts.is_empty() {
+                tracing::warn!("{site}: what it keeps isn't stored; after a restart it begins empty");
+                continue;
+            }
+            let name = |(suffix, part): &(&str, Arc<dyn Durable>)| {
+                (format!("{identity}{suffix}"), part.clone())
+            };
+            operators.push(StoredOperator { id: *id, site: *site, parts: parts.iter().map(name).collect() });
+        }
+        let same = self.ambiguous().into_iter().filter(|(_, sites)| {
+            sites.iter().any(|s| operators.iter().any(|o| o.site == *s))
+        });
+        if let Some((path, sites)) = same.into_iter().next() {
+            let sites: Vec<_> = sites.iter().map(Site::to_string).collect();
+            return Err(Error::usage(format!(
+                "the stateful operators {} can't be told apart in a checkpoint (`{path}`): give each a name, \
+                 with `.name(..)`",
+                sites.join(" and ")
+            )));
+        }
+        let times = (zero, zero + self.batch, ctx.env.seed.get());
+        let (clock, app) = (ctx.conf.clock.clone(), &ctx.conf.app_name);
+        let restored = StreamCheckpoints::open(&dir, operators, wanted, times, clock, app)?;
+        if let Some((t, ops)) = restored.from {
+            for id in ops {
+                if let Ok(op) = self.find(id) {
+                    op.restored(t);
+                }
+            }
+        }
+        *self.checkpoints.get() = Some(Arc::new(restored.checkpoints));
+        Ok(restored.zero)
     }
 
     /// Gives an operator the user's name; two of one name are refused at start.

@@ -32,6 +32,7 @@ impl<K: Key, V: Wire> Kind<K, Vec<V>> for Groups {
     type Sum = Vec<(u64, Vec<V>)>;
     type Own = ();
     type Out = (K, Vec<V>);
+    const STORED: bool = false;
 
     fn slide(
         &self,

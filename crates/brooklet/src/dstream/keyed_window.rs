@@ -4,23 +4,28 @@
 //! A partition keeps for each batch of the window the entries that the batch has for its keys, combined, and
 //! for each key what its window adds up to. A slide costs the keys of the batches that come and go.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 
 use super::map_with_state::elsewhere;
 use super::state_pipe::StatePipe;
 use super::update::{Batch, LeftBy, Stateful, Update, UpdateStage};
 use super::window::Span;
-use super::{DStream, GraphRef, Node};
-use crate::Time;
+use super::{DStream, Graph, GraphRef, Node};
+use crate::checkpoint::schema::{EntryError, Opaque, decode};
+use crate::checkpoint::{DeltaBuilder, Entries as Stored, PutError};
 use crate::conf::defaults;
-use crate::data::{Data, Key, Wire};
+use crate::data::{Data, HashSeed, Key, Wire};
 use crate::engine::{OpId, Role, Site, StageKey, TaskBody, TaskCx, TaskError};
-use crate::rdd::combine::Entry;
+use crate::rdd::combine::{Entry, group_of};
 use crate::rdd::kept::Kept;
-use crate::rdd::partitioner::Partitioning;
+use crate::rdd::partitioner::{Partitioning, carried_hash};
 use crate::rdd::{Erased, Pipe, detach};
+use crate::state::durable::{
+    Collect, Durable, DurableTables, Form, not_read, not_written, put, schema_of,
+};
 use crate::state::{Beside, Lease, Tables, Watched};
+use crate::{Error, Result, Time};
 
 /// What one batch has for the keys of a partition.
 pub(super) struct Delta<K, V> {
@@ -62,6 +67,8 @@ pub(super) trait Kind<K: Key, V: Wire>: Send + Sync + Sized + 'static {
     type Own: Beside;
     /// What it gives out for a key.
     type Out: Wire;
+    /// Whether checkpoints store the sums; else they are made again of the batches.
+    const STORED: bool;
 
     /// The window moves on: `gone` are the batches that leave it, oldest first, `come` those that join it. They
     /// are in `lease.extra().inside` already.
@@ -118,11 +125,12 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Windowed<K, V, W> {
     fn update(
         &self,
         cx: &TaskCx<'_>,
-        (t, base): (Time, Time),
+        &Batch { t, base, collect }: &Batch,
         batch: Option<&impl Entries<K, V>>,
         ends: bool,
     ) -> Result<(), TaskError> {
         let part = cx.partition();
+        let mut dropped: Vec<Arc<Delta<K, V>>> = Vec::new();
         let mut lease = self.tables.lease(part, base, t)?;
         if let Some(batch) = batch {
             let (kept, mut entries) = (batch.entries(cx, part)?, Vec::new());
@@ -142,7 +150,9 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Windowed<K, V, W> {
             let in_time = |d: &Arc<Delta<K, V>>| d.t >= begin;
             let at = held.inside.partition_point(|d| !in_time(d));
             let gone: Vec<_> = held.inside.drain(..at).collect();
-            let come: Vec<_> = held.coming.drain(..).filter(in_time).collect();
+            let (come, late): (Vec<_>, Vec<_>) = held.coming.drain(..).partition(in_time);
+            dropped.extend(gone.iter().cloned());
+            dropped.extend(late);
             held.inside.extend(come.iter().cloned());
             self.site.guard(|| self.kind.slide(&mut lease, &gone, &come));
             cx.check()?;
@@ -155,8 +165,107 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Windowed<K, V, W> {
         } else if cx.leaves_bytes() {
             cx.put_block(Kept::<W::Out>::new(Vec::new(), None), 0)?;
         }
+        if collect != Collect::Nothing {
+            let batches = self.batches(lease.extra(), t, &dropped, collect);
+            let mut changes = vec![batches.map_err(|e| not_written(self.site, e))?];
+            if W::STORED {
+                changes.push(lease.collect(collect)?);
+            }
+            cx.put_result(changes)?;
+        } else {
+            cx.put_result(Vec::<Vec<u8>>::new())?;
+        }
         lease.commit();
         Ok(())
+    }
+
+    /// What checkpoints get of the batches that are kept.
+    fn batches(
+        &self,
+        held: &Held<K, V, W::Own>,
+        t: Time,
+        dropped: &[Arc<Delta<K, V>>],
+        collect: Collect,
+    ) -> Result<Vec<u8>, PutError<EntryError>> {
+        let mut out = DeltaBuilder::default();
+        let whole = collect == Collect::Whole;
+        for d in held.inside.iter().chain(&held.coming).filter(|d| whole || d.t == t) {
+            for e in &d.entries {
+                let key = (d.t.millis(), &e.key);
+                put(&mut out, group_of(e.hash), &key, Some((None, &e.val)))?;
+            }
+        }
+        // One that is dropped at once may never have been written; that does no harm.
+        for d in dropped.iter().filter(|_| !whole) {
+            for e in &d.entries {
+                put::<_, V>(&mut out, group_of(e.hash), &(d.t.millis(), &e.key), None)?;
+            }
+        }
+        Ok(out.finish().into_bytes())
+    }
+}
+
+/// The batches of a window, as checkpoints store them: entries by time and key.
+struct DurableBatches<K: Key, V: Wire, W: Kind<K, V>> {
+    window: Arc<Windowed<K, V, W>>,
+    partitioning: Partitioning<K>,
+    seed: HashSeed,
+}
+
+impl<K: Key, V: Wire, W: Kind<K, V>> Durable for DurableBatches<K, V, W> {
+    fn form(&self) -> Result<Form, Opaque> {
+        Ok(Form { schema: schema_of::<((u64, K), V)>(None)?, timed: false })
+    }
+
+    fn partitioner(&self) -> String {
+        self.partitioning.name()
+    }
+
+    fn load(&self, t: Time, zero: Time, _: &Form, entries: &mut Stored) -> Result<()> {
+        let Windowed { tables, kind, span, site } = &*self.window;
+        let seed = self.seed;
+        let failed = |e: &dyn std::fmt::Display| not_read(*site, e);
+        let mut parts: Vec<BTreeMap<u64, Vec<Entry<K, V>>>> = vec![BTreeMap::new(); tables.partitions()];
+        while let Some((_, key, value)) = entries.next().map_err(Error::Checkpoint)? {
+            let (time, key): (u64, K) = decode(key).map_err(|e| failed(&e))?;
+            let val: V = decode(value).map_err(|e| failed(&e))?;
+            let hash = carried_hash(seed, &key);
+            let part = self.partitioning.of(&key, hash);
+            parts[part].entry(time).or_default().push(Entry { key, val, hash });
+        }
+        let end = t.floor_from(span.slide, zero);
+        for (part, batches) in parts.into_iter().enumerate() {
+            let delta = |(ms, entries)| Arc::new(Delta { t: Time::from_millis(ms), entries });
+            let (inside, coming): (Vec<_>, Vec<_>) =
+                batches.into_iter().map(delta).partition(|d| d.t <= end);
+            tables.beside(part, |held| held.coming.extend(coming));
+            if W::STORED {
+                tables.beside(part, |held| held.inside.extend(inside));
+            } else {
+                // Added up again, batch by batch.
+                let mut lease = tables.lease(part, Time::ZERO, t)?;
+                for d in inside {
+                    lease.extra().inside.push_back(d.clone());
+                    site.guard(|| kind.slide(&mut lease, &[], &[d]));
+                }
+                lease.commit();
+            }
+        }
+        tables.forget(t);
+        Ok(())
+    }
+
+    fn whole(&self) -> Result<Vec<u8>> {
+        let mut all = Vec::new();
+        for part in 0..self.window.tables.partitions() {
+            let written = self.window.tables.beside(part, |held| {
+                self.window.batches(held, Time::ZERO, &[], Collect::Whole)
+            });
+            all.extend(written.map_err(|e| {
+                Error::TaskFailed { attempts: 1, cause: not_written(self.window.site, e) }
+            })?);
+        }
+        Ok(all)
     }
 }
 
@@ -170,7 +279,7 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
         span: Span,
         kind: W,
         (partitions, partitioning): (usize, Option<Partitioning<K>>),
-        shuffle: impl Fn(&crate::dstream::Graph, StageKey, Arc<N::Pipe>) -> E + Send + Sync + 'static,
+        shuffle: impl Fn(&Graph, StageKey, Arc<N::Pipe>) -> E + Send + Sync + 'static,
         tick: impl Fn() + Send + Sync + 'static,
     ) -> DStream<W::Out>
     where
@@ -181,6 +290,30 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
     {
         let tables = Arc::new(Tables::new(partitions, false, site));
         let window = Arc::new(Windowed { tables: tables.clone(), kind: Arc::new(kind), span, site });
+        let by = partitioning.clone().unwrap_or(Partitioning::Hash(partitions));
+        let mut stored: Vec<(&'static str, Arc<dyn Durable>)> = vec![(
+            "/batches",
+            Arc::new(DurableBatches {
+                window: window.clone(),
+                partitioning: by.clone(),
+                seed: self.graph.ctx.0.env.seed,
+            }),
+        )];
+        if W::STORED {
+            let seed = self.graph.ctx.0.env.seed;
+            let (tables, partitioning) = (tables.clone(), by);
+            stored.push((
+                "",
+                Arc::new(DurableTables {
+                    tables,
+                    partitioning,
+                    seed,
+                    site,
+                    whole_only: false,
+                    version: None,
+                }),
+            ));
+        }
         let node = self.node.clone();
         let watched: Weak<dyn Watched> = Arc::downgrade(&(tables.clone() as _));
         self.stateful(site, |op: OpId| Stateful {
@@ -188,15 +321,16 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
             slide: span.slide,
             watched: Some(watched),
             note: Box::new(move |g, t| Ok(vec![u64::from(g.on_grid(t, span.slide))])),
-            make: Box::new(move |g, Batch { t, base, note }| {
-                let (t, base, ends) = (*t, *base, note.contains(&1));
+            stored,
+            make: Box::new(move |g, &batch, note| {
+                let (t, ends, told) = (batch.t, note.contains(&1), batch);
                 let key = StageKey { op, sub: 0, role: Role::Map, batch: t };
                 let batch = node.at(&GraphRef(g), t)?.map(|p| Arc::new(shuffle(g, key, p)));
                 let (b, w) = (batch.clone(), window.clone());
                 let wide = move |out: &mut Vec<Arc<dyn TaskBody>>| {
                     b.iter().for_each(|b| b.wide(out));
                 };
-                let run = move |cx: &TaskCx<'_>| w.update(cx, (t, base), batch.as_deref(), ends);
+                let run = move |cx: &TaskCx<'_>| w.update(cx, &told, batch.as_deref(), ends);
                 // A small batch may still be a large window, if only the shares of what it touches count.
                 let stage = UpdateStage::make(g, (op, t), partitions, 0, wide, run);
                 let out = ends.then(|| {

@@ -16,6 +16,7 @@ use crate::rdd::group::Dealt;
 use crate::rdd::kept::{Kept, Memory};
 use crate::rdd::partitioner::Partitioning;
 use crate::rdd::{Erased, Partitioner, Pipe, Rdd};
+use crate::state::durable::{Durable, DurableTables};
 use crate::state::{
     Bounded, DiskTables, KeyedLease, KeyedStates, OnFull, State, StateLimit, Tables, Watched,
 };
@@ -34,6 +35,7 @@ pub struct StateSpec<K, S> {
     timeout: Option<Duration>,
     limit: Option<Bounded>,
     pub(super) remember_partitioner: bool,
+    pub(super) version: Option<u32>,
 }
 
 impl<K, S> Default for StateSpec<K, S> {
@@ -44,6 +46,7 @@ impl<K, S> Default for StateSpec<K, S> {
             timeout: None,
             limit: None,
             remember_partitioner: true,
+            version: None,
         }
     }
 }
@@ -127,6 +130,14 @@ impl<K: Key, S: Wire> StateSpec<K, S> {
     /// by it: yes by default. Of use where a function changes keys.
     pub fn remember_partitioner(mut self, yes: bool) -> StateSpec<K, S> {
         self.remember_partitioner = yes;
+        self
+    }
+
+    /// The version of the state's type, for types whose form can't be found out by looking at them (untagged
+    /// enums, flattened fields, dynamic values): a checkpoint is read only by the version that wrote it. Other
+    /// types need none.
+    pub fn version(mut self, version: u32) -> StateSpec<K, S> {
+        self.version = Some(version);
         self
     }
 
@@ -302,7 +313,7 @@ impl<K: Key, S: Wire> Keyed<K, S> {
         &self,
         tables: &impl KeyedStates<Key = K, State = S>,
         cx: &TaskCx<'_>,
-        (t, base): (Time, Time),
+        &Batch { t, base, collect, .. }: &Batch,
         (initial, dealt): (Option<&Dealt<K, S>>, Option<&Dealt<K, V>>),
         mut out: Vec<M>,
         home: &Arc<Spare<M>>,
@@ -349,6 +360,7 @@ impl<K: Key, S: Wire> Keyed<K, S> {
         if self.snapshots.load(Relaxed) && cx.leaves_bytes() {
             cx.put_block(Kept::new(lease.all(|k, s| (k.clone(), s.clone()))?, None), 0)?;
         }
+        cx.put_result(vec![lease.collect(collect)?])?;
         lease.commit();
         Ok(())
     }
@@ -463,14 +475,27 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
         M: Wire,
         F: Fn(Time, &K, Option<V>, &mut State<S>) -> Option<M> + Send + Sync + 'static,
     {
-        let timeout = spec.timeout;
+        let (timeout, version) = (spec.timeout, spec.version);
         let Placed { partitioning, initial, limit } = spec.placed(&self.graph, site);
         let initial = initial_states(initial);
         let ctx = &self.graph.ctx.0;
-        let (parts, by_time) = (partitioning.partitions(), timeout.is_some() || limit.is_some_and(|l| l.evicts()));
+        let parts = partitioning.partitions();
+        let by_time = timeout.is_some() || limit.is_some_and(|l| l.evicts());
+        let mut durable: Vec<(&'static str, Arc<dyn Durable>)> = Vec::new();
         let (stored, watched): (_, Weak<dyn Watched>) = match ctx.conf.state_store {
             StateStore::Memory => {
                 let tables = Arc::new(Tables::new(parts, by_time, site).limited(limit));
+                durable.push((
+                    "",
+                    Arc::new(DurableTables {
+                        tables: tables.clone(),
+                        partitioning: partitioning.clone(),
+                        seed: ctx.env.seed,
+                        site,
+                        whole_only: false,
+                        version,
+                    }),
+                ));
                 (Stored::Memory(tables.clone()), Arc::downgrade(&(tables as _)))
             }
             StateStore::Disk => {
@@ -495,7 +520,9 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
             slide: every,
             watched: Some(watched),
             note: Box::new(|_, _| Ok(Vec::new())),
-            make: Box::new(move |g, &Batch { t, base, .. }| {
+            stored: durable,
+            make: Box::new(move |g, &batch, _| {
+                let Batch { t, base, .. } = batch;
                 let parent = node.at(&GraphRef(g), t)?;
                 let key = StageKey { op, sub: 0, role: Role::Map, batch: t };
                 let dealt = parent.map(|p| {
@@ -515,8 +542,8 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
                     let out = home.take(0);
                     let records = (initial.as_deref(), dealt.as_deref());
                     match &k.stored {
-                        Stored::Memory(s) => k.update(&**s, cx, (t, base), records, out, &home, &*f),
-                        Stored::Disk(s) => k.update(&**s, cx, (t, base), records, out, &home, &*f),
+                        Stored::Memory(s) => k.update(&**s, cx, &batch, records, out, &home, &*f),
+                        Stored::Disk(s) => k.update(&**s, cx, &batch, records, out, &home, &*f),
                     }
                 };
                 let stage = UpdateStage::make(g, (op, t), width, records, wide, run);

@@ -51,6 +51,7 @@ impl<K: Key, V: Wire, F: Fn(V, V) -> V + Send + Sync + 'static> Kind<K, V> for T
     type Sum = Stacks<V>;
     type Own = Rest<V>;
     type Out = (K, V);
+    const STORED: bool = false;
 
     fn slide(
         &self,
@@ -68,27 +69,22 @@ impl<K: Key, V: Wire, F: Fn(V, V) -> V + Send + Sync + 'static> Kind<K, V> for T
             }
             let Some(rest) = lease.extra().own.pop_front() else { return };
             each(lease, &batch.entries, |lease, i, e| {
-                lease.with(e.hash, &e.key, |s: &mut State<Stacks<V>>| {
-                    let back = s.get().and_then(|s| s.back.clone());
-                    match (rest[i].clone(), back) {
-                        (None, None) => s.remove(),
-                        (front, back) => s.update(Stacks { front, back }),
-                    }
+                lease.upsert(e.hash, &e.key, |s| {
+                    let (front, back) = (rest[i].clone(), s?.back.clone());
+                    (front.is_some() || back.is_some()).then_some(Stacks { front, back })
                 });
             });
         }
         for batch in come {
             each(lease, &batch.entries, |lease, _, e| {
-                lease.with(e.hash, &e.key, |s: &mut State<Stacks<V>>| {
+                lease.upsert(e.hash, &e.key, |s| {
                     let v = e.val.clone();
-                    let new = match s.get().cloned() {
-                        None => Stacks { front: None, back: Some(v) },
-                        Some(Stacks { front, back: None }) => Stacks { front, back: Some(v) },
-                        Some(Stacks { front, back: Some(b) }) => {
-                            Stacks { front, back: Some((self.0)(b, v)) }
-                        }
+                    let (front, back) = s.map_or((None, None), |s| (s.front.clone(), s.back.clone()));
+                    let back = match back {
+                        None => v,
+                        Some(back) => (self.0)(back, v),
                     };
-                    s.update(new);
+                    Some(Stacks { front, back: Some(back) })
                 });
             });
         }
@@ -114,15 +110,14 @@ impl<F> TwoStacks<F> {
         for batch in batches.iter().rev() {
             let mut rest = Vec::with_capacity(batch.entries.len());
             each(lease, &batch.entries, |lease, _, e| {
-                lease.with(e.hash, &e.key, |s: &mut State<Stacks<V>>| {
-                    // Until a key's turn comes, the newer part holds what is added up anew here.
-                    let later = s.get().and_then(|s| s.front.clone());
+                lease.upsert(e.hash, &e.key, |s| {
+                    let later = s.and_then(|s| s.front.clone());
                     rest.push(later.clone());
                     let front = match later {
                         None => e.val.clone(),
                         Some(later) => (self.0)(e.val.clone(), later),
                     };
-                    s.update(Stacks { front: Some(front), back: None });
+                    Some(Stacks { front: Some(front), back: None })
                 });
             });
             lease.extra().own.push_front(Arc::new(rest));
@@ -151,6 +146,7 @@ where
     type Sum = (V, u32);
     type Own = ();
     type Out = (K, V);
+    const STORED: bool = true;
 
     fn slide(
         &self,
@@ -201,10 +197,9 @@ impl<F, I, P> WithInverse<F, I, P> {
         Self: Kind<K, V, Sum = (V, u32)>,
         I: Fn(V, V) -> V,
     {
-        lease.with(e.hash, &e.key, |s: &mut State<(V, u32)>| {
-            if let Some((old, batches)) = s.get().cloned() {
-                s.update(((self.inverse)(old, v.clone()), batches - n.min(batches)));
-            }
+        lease.upsert(e.hash, &e.key, |s| {
+            let (old, batches) = s?;
+            Some(((self.inverse)(old.clone(), v.clone()), batches - n.min(*batches)))
         });
     }
 
@@ -215,12 +210,11 @@ impl<F, I, P> WithInverse<F, I, P> {
         Self: Kind<K, V, Sum = (V, u32)>,
         F: Fn(V, V) -> V,
     {
-        lease.with(e.hash, &e.key, |s: &mut State<(V, u32)>| {
-            let new = match s.get().cloned() {
+        lease.upsert(e.hash, &e.key, |s| {
+            Some(match s {
                 None => (v.clone(), n),
-                Some((old, batches)) => ((self.f)(old, v.clone()), batches + n),
-            };
-            s.update(new);
+                Some((old, batches)) => ((self.f)(old.clone(), v.clone()), batches + n),
+            })
         });
     }
 }

@@ -13,22 +13,24 @@ use std::time::Duration;
 use super::{DStream, DynNode, Graph, GraphRef, Kind, Memo, Node, Operator};
 use crate::context::Inner;
 use crate::data::{Data, Wire};
-use crate::engine::{OpId, Role, Site, StageKey, TaskBody, TaskCx, TaskError, plan};
+use crate::engine::{OpId, Payload, Role, Site, StageKey, TaskBody, TaskCx, TaskError, plan};
 use crate::rdd::kept::{Kept, kept_source};
 use crate::rdd::pipe::{Captured, Pipe, Unshippable};
 use crate::rdd::{Erased, Lineage};
 use crate::state::Watched;
+use crate::state::durable::{Collect, Durable};
 use crate::sync::{LockExt, Mutex};
 use crate::{Error, Result, Time};
 
 /// One batch of a stateful operator, as it is told to every process.
+#[derive(Clone, Copy)]
 pub(crate) struct Batch {
     /// The batch.
     pub(crate) t: Time,
     /// The version that it starts from: the newest batch whose update was successful, [`Time::ZERO`] at first.
     pub(crate) base: Time,
-    /// What else the driver has told.
-    pub(crate) note: Vec<u64>,
+    /// What checkpoints want of it.
+    pub(crate) collect: Collect,
 }
 
 /// What an operator makes for a batch: its update stage, and what it gives out if it gives anything.
@@ -48,7 +50,10 @@ pub(crate) struct Stateful<T> {
     pub(crate) watched: Option<Weak<dyn Watched>>,
     /// What the driver tells for a batch.
     pub(crate) note: Box<dyn Fn(&Graph, Time) -> Result<Vec<u64>> + Send + Sync>,
-    pub(crate) make: Box<dyn Fn(&Graph, &Batch) -> Result<Update<T>> + Send + Sync>,
+    pub(crate) make: Box<dyn Fn(&Graph, &Batch, &[u64]) -> Result<Update<T>> + Send + Sync>,
+    /// What checkpoints store, by what is added to the operator's identity. The tasks of the update stage leave
+    /// what a batch has changed of each as their result.
+    pub(crate) stored: Vec<(&'static str, Arc<dyn Durable>)>,
     /// After the update stage of a batch has been successful, on the driver.
     pub(crate) done: Box<dyn Fn(Time) + Send + Sync>,
     /// The batch is skipped after all, on the driver.
@@ -67,12 +72,17 @@ struct UpdateStep<T> {
 }
 
 impl<T: Data> UpdateStep<T> {
-    fn told(&self, graph: &Graph, t: Time) -> Result<Batch> {
+    fn told(&self, graph: &Graph, t: Time) -> Result<(Batch, Vec<u64>)> {
         let told = graph.ctx.0.replayed(self.id, t, 0);
         let told = told.ok_or_else(|| Error::Bug(format!("{} wasn't told of {t}", self.site)))?;
         let mut note: Vec<u64> = told.take()?;
         let base = Time::from_millis(note.pop().unwrap_or_default());
-        Ok(Batch { t, base, note })
+        let collect = match note.pop() {
+            Some(0) | None => Collect::Nothing,
+            Some(1) => Collect::Changes,
+            Some(_) => Collect::Whole,
+        };
+        Ok((Batch { t, base, collect }, note))
     }
 }
 
@@ -82,8 +92,8 @@ impl<T: Data> DynNode<T> for UpdateStep<T> {
             Some(p) => Ok(p),
             None if !graph.0.on_grid(t, self.parts.slide) => Ok(None),
             None if graph.0.ctx.0.executor => {
-                let batch = self.told(graph.0, t)?;
-                self.memo.get(t, || Ok((self.parts.make)(graph.0, &batch)?.out))
+                let (batch, note) = self.told(graph.0, t)?;
+                self.memo.get(t, || Ok((self.parts.make)(graph.0, &batch, &note)?.out))
             }
             None => Err(Error::Bug(format!("{} is read before its step at {t}", self.site))),
         }
@@ -95,8 +105,8 @@ impl<T: Data> DynNode<T> for UpdateStep<T> {
 
 impl<T: Data> Operator for UpdateStep<T> {
     fn lineage(&self, graph: &Graph, t: Time) -> Result<()> {
-        let batch = self.told(graph, t)?;
-        let made = (self.parts.make)(graph, &batch)?;
+        let (batch, note) = self.told(graph, t)?;
+        let made = (self.parts.make)(graph, &batch, &note)?;
         made.stage.iter().for_each(|s| graph.ctx.0.add_body(s));
         self.memo.set(t, made.out);
         Ok(())
@@ -110,19 +120,29 @@ impl<T: Data> Operator for UpdateStep<T> {
         let ctx = &graph.ctx.0;
         let base = self.last.get().0;
         let note = (self.parts.note)(graph, t)?;
+        let collect = graph.checkpoints().map_or(Collect::Nothing, |c| c.wanted(self.id));
         if ctx.engine()?.remote() {
             let mut told = note.clone();
+            told.push(collect as u64);
             told.push(base.millis());
             ctx.record_replay(self.id, t, 0, &told)?;
         }
-        let made = (self.parts.make)(graph, &Batch { t, base, note })?;
+        let made = (self.parts.make)(graph, &Batch { t, base, collect }, &note)?;
         if let Some(stage) = &made.stage {
-            plan::run_job(ctx, stage, 0..stage.width() as u32)?;
+            let changes = plan::run_job(ctx, stage, 0..stage.width() as u32)?;
+            if let Some(c) = graph.checkpoints() {
+                let taken: Result<_, TaskError> = changes.into_iter().map(Payload::take).collect();
+                c.take(t, self.id, collect, taken?)?;
+            }
         }
         *self.last.get() = (t, base);
         (self.parts.done)(t);
         self.memo.set(t, made.out);
         Ok(())
+    }
+
+    fn restored(&self, t: Time) {
+        *self.last.get() = (t, Time::ZERO);
     }
 
     fn roll_back(&self, t: Time) {
@@ -148,12 +168,23 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
         site: Site,
         make: impl FnOnce(OpId) -> Stateful<U>,
     ) -> DStream<U> {
-        self.operator(Kind::Step, site, |id| {
-            let parts = make(id);
+        let mut op = OpId::default();
+        let mut stored = Vec::new();
+        let stream = self.operator(Kind::Step, site, |id| {
+            op = id;
+            let mut parts = make(id);
+            stored = std::mem::take(&mut parts.stored);
             self.graph.watch_state(id, parts.watched.clone());
-            let last = Mutex::new((Time::ZERO, Time::ZERO));
-            UpdateStep { id, site, parts, memo: Memo::default(), last }
-        })
+            UpdateStep {
+                id,
+                site,
+                parts,
+                memo: Memo::default(),
+                last: Mutex::new((Time::ZERO, Time::ZERO)),
+            }
+        });
+        self.graph.add_state(op, site, stored);
+        stream
     }
 }
 

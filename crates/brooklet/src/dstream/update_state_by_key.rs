@@ -13,7 +13,8 @@ use crate::rdd::Erased;
 use crate::rdd::group::{Dealt, Grouped};
 use crate::rdd::kept::{Kept, Memory};
 use crate::rdd::partitioner::Partitioning;
-use crate::state::{Bounded, RunTables, State, Tables, Versions, Watched};
+use crate::state::durable::{Durable, DurableTables};
+use crate::state::{Bounded, RunTables, Tables, Versions, Watched};
 use crate::{Result, StateStore, Time};
 
 impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
@@ -109,14 +110,26 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
         F: Fn(Time, &K, &[V], Option<S>) -> Option<S> + Send + Sync + 'static,
     {
         spec.without_timeout(site);
-        let remember = spec.remember_partitioner;
+        let (remember, version) = (spec.remember_partitioner, spec.version);
         let Placed { partitioning, initial, limit } = spec.placed(&self.graph, site);
         let initial = initial_states(initial);
         let (parts, ctx) = (partitioning.partitions(), &self.graph.ctx.0);
+        let mut durable: Vec<(&'static str, Arc<dyn Durable>)> = Vec::new();
         let (stored, watched): (_, Weak<dyn Watched>) = match ctx.conf.state_store {
             StateStore::Memory => {
                 let by_time = limit.is_some_and(|l| l.evicts());
                 let tables = Arc::new(Tables::new(parts, by_time, site).limited(limit));
+                durable.push((
+                    "",
+                    Arc::new(DurableTables {
+                        tables: tables.clone(),
+                        partitioning: partitioning.clone(),
+                        seed: ctx.env.seed,
+                        site,
+                        whole_only: true,
+                        version,
+                    }),
+                ));
                 (Stored::Memory(tables.clone()), Arc::downgrade(&(tables as _)))
             }
             StateStore::Disk => {
@@ -134,7 +147,9 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
             slide: every,
             watched: Some(watched),
             note: Box::new(|_, _| Ok(Vec::new())),
-            make: Box::new(move |g, &Batch { t, base, .. }| {
+            stored: durable,
+            make: Box::new(move |g, &batch, _| {
+                let Batch { t, base, .. } = batch;
                 let width = all.partitioning.partitions();
                 let grouped = node.at(&GraphRef(g), t)?.map(|parent| {
                     let key = StageKey { op, sub: 0, role: Role::Map, batch: t };
@@ -156,8 +171,8 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
                 let run = move |cx: &TaskCx<'_>| {
                     let (initial, grouped) = (initial.as_deref(), grouped.as_deref());
                     match &a.stored {
-                        Stored::Memory(s) => a.update(s, cx, (t, base), initial, grouped),
-                        Stored::Disk(s) => a.update_on_disk(s, cx, (t, base), initial, grouped),
+                        Stored::Memory(s) => a.update(s, cx, &batch, initial, grouped),
+                        Stored::Disk(s) => a.update_on_disk(s, cx, &batch, initial, grouped),
                     }
                 };
                 let stage = UpdateStage::make(g, (op, t), width, records, wide, run);
@@ -248,7 +263,7 @@ impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
         &self,
         tables: &Tables<K, S>,
         cx: &TaskCx<'_>,
-        (t, base): (Time, Time),
+        &Batch { t, base, collect, .. }: &Batch,
         initial: Option<&Dealt<K, S>>,
         grouped: Option<&Grouped<K, V>>,
     ) -> Result<(), TaskError>
@@ -297,7 +312,7 @@ impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
         let mut set = |hash, key: &K, values, old| {
             site.guard(|| {
                 if let Some(now) = (self.f)(t, key, values, old) {
-                    lease.with(hash, key, |s: &mut State<S>| s.update(now));
+                    lease.upsert(hash, key, |_| Some(now));
                 }
             });
         };
@@ -315,6 +330,7 @@ impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
             let n = all.len();
             cx.put_block(Kept::new(all, None), n)?;
         }
+        cx.put_result(vec![lease.collect(collect)?])?;
         lease.commit();
         Ok(())
     }
@@ -324,7 +340,7 @@ impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
         &self,
         tables: &RunTables<K, S>,
         cx: &TaskCx<'_>,
-        (t, base): (Time, Time),
+        &Batch { t, base, .. }: &Batch,
         initial: Option<&Dealt<K, S>>,
         grouped: Option<&Grouped<K, V>>,
     ) -> Result<(), TaskError>
@@ -372,6 +388,7 @@ impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
             let n = all.len();
             cx.put_block(Kept::new(all, None), n)?;
         }
+        cx.put_result(Vec::<Vec<u8>>::new())?;
         lease.commit()
     }
 }

@@ -186,8 +186,9 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
                 let inside = b.stored.range(span.begin(t)..t);
                 Ok(inside.flat_map(|(t, h)| [t.millis(), h.stage.width() as u64]).collect())
             }),
-            make: Box::new(move |g, Batch { t, note, .. }| {
-                let (t, key) = (*t, |batch| StageKey { op, sub: 0, role: Role::Update, batch });
+            stored: Vec::new(),
+            make: Box::new(move |g, &Batch { t, .. }, note| {
+                let key = |batch| StageKey { op, sub: 0, role: Role::Update, batch };
                 let stored = |batch, width, stage| {
                     let t = std::marker::PhantomData;
                     Erased::new(Arc::new(Stored { key: key(batch), width, stage, site, t }))

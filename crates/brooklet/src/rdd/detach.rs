@@ -18,6 +18,11 @@ pub(crate) fn one<T: Wire>(mut x: T) -> T {
     x
 }
 
+/// Detaches a value where it is.
+pub(crate) fn in_place<T: Wire>(x: &mut T) {
+    detach(std::slice::from_mut(x));
+}
+
 /// Detaches records that stay together.
 pub(crate) fn all<T: Wire>(mut records: Vec<T>) -> Vec<T> {
     detach(&mut records);

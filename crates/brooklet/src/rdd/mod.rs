@@ -48,7 +48,7 @@ mod partitioning;
 pub(crate) mod persist;
 pub(crate) mod pipe;
 mod pipe_command;
-mod random;
+pub(crate) mod random;
 mod range;
 mod sample;
 mod sample_by_key;

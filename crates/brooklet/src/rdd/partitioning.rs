@@ -23,6 +23,12 @@ impl<K: Key> Partitioning<K> {
         }
     }
 
+    /// What it is called in checkpoints, without the number of partitions.
+    pub(crate) fn name(&self) -> String {
+        let (name, parameters, _) = self.id();
+        if parameters.is_empty() { name } else { format!("{name}({parameters})") }
+    }
+
     /// Whether the two place every key alike.
     pub(crate) fn same(&self, other: &Partitioning<K>) -> bool {
         self.id() == other.id()

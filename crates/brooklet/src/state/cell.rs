@@ -105,6 +105,18 @@ impl<S> State<S> {
         assert!(!self.timing_out, "`{what}` of a state that is timing out");
     }
 
+    /// Texts that a new value shares with a received block get memory of their own.
+    pub(super) fn detach(&mut self)
+    where
+        S: crate::Wire,
+    {
+        if self.changed
+            && let Some(value) = &mut self.value
+        {
+            crate::rdd::detach::in_place(value);
+        }
+    }
+
     /// What a call has left: (value now, value before if it has to be kept, whether anything changed).
     pub(super) fn take(&mut self) -> Left<S> {
         let value = self.value.take();

@@ -4,6 +4,9 @@
 //! from hash to slot. Values are changed in place. What a batch changes is kept in its undo log, so that the
 //! batch can be undone, and older versions read, as long as they are remembered. A slot whose key was removed
 //! is used again when no version needs it any more.
+//!
+//! What the unsafe code counts on: a slot that the index names has a key and a value.
+#![allow(unsafe_code)]
 
 use std::collections::{HashMap, VecDeque};
 
@@ -90,8 +93,10 @@ struct Out<'a, K, S> {
 
 impl<K, S> Drop for Out<'_, K, S> {
     fn drop(&mut self) {
-        if let Some(v) = self.state.put_back() {
-            self.group.vals.put(self.slot, v);
+        // A value was moved out of the slot; what panicked has left one somewhere.
+        match self.state.put_back() {
+            Some(v) => self.group.vals.write(self.slot, v),
+            None => self.group.vals.empty(self.slot),
         }
     }
 }
@@ -152,6 +157,7 @@ impl<K, S> Group<K, S> {
     }
 
     /// The batch whose changes are logged now.
+    #[inline]
     fn log(&mut self, t: Time) -> &mut Version<S> {
         if self.versions.back().is_none_or(|v| v.time != t) {
             let ops = std::mem::take(&mut self.spare_ops);
@@ -231,6 +237,7 @@ impl<K, S> Group<K, S> {
     }
 
     /// Marks a slot as touched by `t`; the log gets what it was before.
+    #[inline]
     fn touched(&mut self, slot: u32, t: Time, was: Was<S>) {
         let meta = &mut self.meta[slot as usize];
         let touched = std::mem::replace(&mut meta.touched, t.millis());
@@ -345,8 +352,8 @@ impl<K, S> Group<K, S> {
         }
     }
 
-    /// Copies what `get` makes of the records of version `t`, from slot `from` on, until `out` has `n`. Returns
-    /// the slot to go on with.
+    /// Copies what `get` makes of the records of version `t`, from slot `from` on, until `out` has `n` or
+    /// a few more. Returns the slot to go on with.
     pub(super) fn read<U>(
         &self,
         t: Time,
@@ -354,26 +361,11 @@ impl<K, S> Group<K, S> {
         (out, n): (&mut Vec<U>, usize),
         get: impl Fn(&K, &S) -> Option<U>,
     ) -> Option<usize> {
-        let slots = self.keys.len();
         if self.versions.back().is_some_and(|v| v.time > t) {
             return self.read_older(t, from, (out, n), get);
         }
-        let (mut w, mut word) = (from / 64, self.vals.word(from / 64) & !0 << (from % 64));
-        while w * 64 < slots {
-            while word != 0 {
-                let i = w * 64 + word.trailing_zeros() as usize;
-                word &= word - 1;
-                if let (Some(k), Some(v)) = (self.keys.get(i), self.vals.get(i)) {
-                    out.extend(get(k, v));
-                }
-                if out.len() >= n {
-                    return Some(i + 1);
-                }
-            }
-            w += 1;
-            word = self.vals.word(w);
-        }
-        None
+        let push = |out: &mut Vec<U>, k: &K, v: &S| out.extend(get(k, v));
+        self.vals.each_with(&self.keys, from, out, push, |out| out.len() >= n)
     }
 
     #[cold]
@@ -411,6 +403,43 @@ impl<K, S> Group<K, S> {
         None
     }
 
+    /// Every key with its hash, value and the batch that touched it last.
+    pub(super) fn each<E>(
+        &self,
+        mut f: impl FnMut(u32, &K, &S, u64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for i in 0..self.keys.len() {
+            if let (Some(k), Some(v)) = (self.keys.get(i), self.vals.get(i)) {
+                f(self.meta[i].hash, k, v, self.meta[i].touched)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys that batch `t` has changed, in the order of changes, the last one of a key being what it is now:
+    /// hash, key, and value with time, or none when it is removed.
+    pub(super) fn changes<E>(
+        &self,
+        t: Time,
+        mut f: impl FnMut(u32, &K, Option<(&S, u64)>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(version) = self.versions.back().filter(|v| v.time == t) else { return Ok(()) };
+        for op in &version.ops {
+            let i = op.slot as usize;
+            let Meta { hash, touched, .. } = self.meta[i];
+            if let Some(k) = self.keys.get(i) {
+                f(hash, k, self.vals.get(i).map(|v| (v, touched)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A key that is restored; they must come in the order of `touched`.
+    pub(super) fn load(&mut self, hash: u32, key: K, val: S, touched: u64) {
+        self.insert(hash, key, val, Time::from_millis(touched));
+        self.versions.clear();
+    }
+
     /// Builds the table anew without its free slots, when most are free and nobody knows their numbers.
     pub(super) fn shrink(&mut self) {
         let small = self.keys.len() < 64 || self.free.len() * 4 < self.keys.len() * 3;
@@ -442,6 +471,7 @@ impl<K, S> Group<K, S> {
 }
 
 impl<K: Key, S: Wire> Group<K, S> {
+    #[inline]
     pub(super) fn find(&self, hash: u32, key: &K) -> Option<u32> {
         let mask = self.index.len() - 1;
         let mut i = hash as usize & mask;
@@ -452,7 +482,8 @@ impl<K: Key, S: Wire> Group<K, S> {
             }
             if e & 0xFF00_0000 == tag(hash) {
                 let slot = (e & 0xFF_FFFF) - 1;
-                if self.keys.get(slot as usize).is_some_and(|k| k == key) {
+                // SAFETY: the index names slots that have keys.
+                if unsafe { self.keys.at(slot as usize) } == key {
                     return Some(slot);
                 }
             }
@@ -489,28 +520,73 @@ impl<K: Key, S: Wire> Group<K, S> {
         let i = slot as usize;
         let Meta { touched, kept, .. } = self.meta[i];
         let logged = touched == t.millis() && kept;
-        let state = State::new(self.vals.take(i), logged, timing_out);
+        // SAFETY: the index names slots that have values, and so does the list by time. `Out` puts a value back
+        // or empties the slot if `f` panics; after it that is done below.
+        let value = unsafe { self.vals.read(i) };
+        let state = State::new(Some(value), logged, timing_out);
         let mut out = Out { group: self, slot: i, state };
         let r = f(&mut out.state);
+        out.state.detach();
+        // From here on nothing panics before the slot is filled or emptied.
+        let mut out = std::mem::ManuallyDrop::new(out);
         let left = out.state.take();
         let group = &mut *out.group;
         match left {
             Left::Same(v) => {
-                group.vals.put(i, v);
+                group.vals.write(i, v);
                 if group.by_time && touched != t.millis() {
                     group.touched(slot, t, Was::Same);
                 }
             }
             Left::Changed { now, before } => {
-                group.vals.put(i, detach::one(now));
+                group.vals.write(i, now);
                 if let Some(before) = before {
                     group.touched(slot, t, Was::Value(before));
                 }
             }
-            Left::Nothing { before: Some(before) } => group.remove(slot, t, Was::Removed(before)),
-            Left::Nothing { before: None } => {}
+            Left::Nothing { before } => {
+                group.vals.empty(i);
+                if let Some(before) = before {
+                    group.remove(slot, t, Was::Removed(before));
+                }
+            }
         }
         r
+    }
+
+    /// Sets the value of a key to what `f` makes of it, or removes the key.
+    #[inline]
+    pub(super) fn upsert(
+        &mut self,
+        hash: u32,
+        key: &K,
+        t: Time,
+        f: impl FnOnce(Option<&S>) -> Option<S>,
+    ) {
+        let Some(slot) = self.find(hash, key) else {
+            if let Some(new) = f(None) {
+                self.insert(hash, detach::one(key.clone()), detach::one(new), t);
+            }
+            return;
+        };
+        let i = slot as usize;
+        // SAFETY: the index names slots that have values.
+        let new = f(Some(unsafe { self.vals.at(i) })).map(detach::one);
+        // SAFETY: as above; `write` or `empty` follows at once.
+        let before = unsafe { self.vals.read(i) };
+        match new {
+            Some(new) => {
+                self.vals.write(i, new);
+                let Meta { touched, kept, .. } = self.meta[i];
+                if touched != t.millis() || !kept {
+                    self.touched(slot, t, Was::Value(before));
+                }
+            }
+            None => {
+                self.vals.empty(i);
+                self.remove(slot, t, Was::Removed(before));
+            }
+        }
     }
 
     /// Tells `f` of the keys that were touched before `before` and removes them, least recently touched first.
@@ -524,12 +600,16 @@ impl<K: Key, S: Wire> Group<K, S> {
         while self.oldest != NONE && self.meta[self.oldest as usize].touched < before.millis() {
             let slot = self.oldest;
             let i = slot as usize;
-            let state = State::new(self.vals.take(i), true, true);
-            let mut out = Out { group: self, slot: i, state };
+            // SAFETY: the list by time has slots that have values. `Out` puts it back if `f` panics.
+            let value = unsafe { self.vals.read(i) };
+            let mut out = Out { group: self, slot: i, state: State::new(Some(value), true, true) };
             if let Some(key) = out.group.keys.get(i) {
                 f(key, &mut out.state);
             }
-            if let Some(v) = out.state.put_back() {
+            let mut out = std::mem::ManuallyDrop::new(out);
+            let value = out.state.put_back();
+            out.group.vals.empty(i);
+            if let Some(v) = value {
                 out.group.remove(slot, t, Was::Removed(v));
             }
             n += 1;
@@ -543,29 +623,17 @@ impl<K: Key, S: Wire> Group<K, S> {
         if self.live == 0 {
             return;
         }
-        let mut new = self.spare.take().unwrap_or_default();
-        new.grow(self.keys.len());
-        let old = std::mem::take(&mut self.vals);
-        self.vals = new;
+        let new = self.spare.take().unwrap_or_default();
+        let mut old = std::mem::replace(&mut self.vals, new);
+        old.grow(self.keys.len());
         debug_assert!(self.versions.back().is_none_or(|v| v.time != t), "a pass comes first");
         // In the log from the beginning: what comes after a panic is undone from there.
         self.log(t).whole = Some(old);
         let last = self.versions.len() - 1;
         let mut gone = Vec::new();
         if let Some(old) = &self.versions[last].whole {
-            for w in 0..self.keys.len().div_ceil(64) {
-                let mut word = old.word(w);
-                while word != 0 {
-                    let i = w * 64 + word.trailing_zeros() as usize;
-                    word &= word - 1;
-                    if let (Some(k), Some(v)) = (self.keys.get(i), old.get(i)) {
-                        match f(k, i as u32, v.clone()) {
-                            Some(v) => self.vals.put(i, detach::one(v)),
-                            None => gone.push(i as u32),
-                        }
-                    }
-                }
-            }
+            let new = |k: &K, i, v: &S| f(k, i, v.clone()).map(detach::one);
+            self.vals.fill(&self.keys, old, &mut gone, new);
         }
         for slot in gone {
             self.remove(slot, t, Was::Unlisted);

@@ -3,6 +3,7 @@
 //! - `slots`: values in numbered places
 //! - `group`: the table of one of 256 key groups
 //! - `tables`: the partitions of one stateful operator; the lease under which a batch changes one
+//! - `durable`: keyed state as checkpoints see it
 //! - `cell`: what a user's function sees of one key
 //! - `disk`: the same for more keys than memory holds
 //! - `store`: what operators need of either
@@ -10,6 +11,7 @@
 
 mod cell;
 mod disk;
+pub(crate) mod durable;
 mod group;
 mod limit;
 mod slots;

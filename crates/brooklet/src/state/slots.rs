@@ -67,6 +67,43 @@ impl<T> Slots<T> {
         Some(unsafe { self.places[i].assume_init_read() })
     }
 
+    /// The value of a place.
+    ///
+    /// # Safety
+    /// The place is full.
+    #[inline]
+    pub(super) unsafe fn at(&self, i: usize) -> &T {
+        debug_assert!(self.is_full(i));
+        // SAFETY: the caller says that place `i` exists and is full.
+        unsafe { self.places.get_unchecked(i).assume_init_ref() }
+    }
+
+    /// Moves the value of a place out, while the place counts as full: nothing may look at it before
+    /// [`Slots::write`] has put one back.
+    ///
+    /// # Safety
+    /// The place is full; `write` or [`Slots::empty`] follows, whatever happens in between.
+    #[inline]
+    pub(super) unsafe fn read(&self, i: usize) -> T {
+        debug_assert!(self.is_full(i));
+        // SAFETY: the caller says that place `i` is full and that nobody else will read this value.
+        unsafe { self.places.get_unchecked(i).assume_init_read() }
+    }
+
+    /// Puts a value into a place whose value was moved out by [`Slots::read`].
+    #[inline]
+    pub(super) fn write(&mut self, i: usize, v: T) {
+        debug_assert!(self.is_full(i));
+        self.places[i] = MaybeUninit::new(v);
+    }
+
+    /// A place whose value was moved out by [`Slots::read`] is empty from now on.
+    #[inline]
+    pub(super) fn empty(&mut self, i: usize) {
+        debug_assert!(self.is_full(i));
+        self.full[i / 64] &= !(1 << (i % 64));
+    }
+
     /// Asks for the place's memory.
     #[inline]
     pub(super) fn prefetch(&self, i: usize) {
@@ -75,8 +112,84 @@ impl<T> Slots<T> {
 
     /// The bits of 64 places.
     #[inline]
-    pub(super) fn word(&self, w: usize) -> u64 {
+    fn word(&self, w: usize) -> u64 {
         self.full.get(w).copied().unwrap_or(0)
+    }
+
+    /// Has `f` add each full place that `keys` has full too, from place `from` on, to `acc`. Asks `enough` after
+    /// every 64 places, and returns the next place when it is.
+    #[inline]
+    pub(super) fn each_with<K, A>(
+        &self,
+        keys: &Slots<K>,
+        from: usize,
+        acc: &mut A,
+        f: impl Fn(&mut A, &K, &T),
+        enough: impl Fn(&A) -> bool,
+    ) -> Option<usize> {
+        let words = self.full.len();
+        let (mut w, mut skip) = (from / 64, !0 << (from % 64));
+        while w < words {
+            let mut word = self.full[w] & keys.word(w) & skip;
+            skip = !0;
+            while word != 0 {
+                let i = w * 64 + word.trailing_zeros() as usize;
+                word &= word - 1;
+                // SAFETY: both bits say that the places hold values.
+                let (k, v) = unsafe {
+                    (
+                        keys.places.get_unchecked(i).assume_init_ref(),
+                        self.places.get_unchecked(i).assume_init_ref(),
+                    )
+                };
+                f(acc, k, v);
+            }
+            w += 1;
+            if enough(acc) {
+                return Some(w * 64);
+            }
+        }
+        None
+    }
+
+    /// Fills empty places with what `f` makes of the values of `old` whose keys are there; the numbers of those
+    /// for which it makes nothing go to `gone`.
+    pub(super) fn fill<K>(
+        &mut self,
+        keys: &Slots<K>,
+        old: &Slots<T>,
+        gone: &mut Vec<u32>,
+        mut f: impl FnMut(&K, u32, &T) -> Option<T>,
+    ) {
+        /// Says which places of a word are full, also when `f` panics.
+        struct Filled<'a>(&'a mut u64, u64);
+        impl Drop for Filled<'_> {
+            fn drop(&mut self) {
+                *self.0 |= self.1;
+            }
+        }
+        self.grow(old.len());
+        for w in 0..old.full.len() {
+            let mut word = old.full[w] & keys.word(w);
+            debug_assert!(self.full[w] & word == 0, "only empty places are filled");
+            let mut filled = Filled(&mut self.full[w], 0);
+            while word != 0 {
+                let bit = word & word.wrapping_neg();
+                let i = w * 64 + word.trailing_zeros() as usize;
+                word ^= bit;
+                // SAFETY: both bits say that the places hold values; `self` has as many places as `old`.
+                unsafe {
+                    let k = keys.places.get_unchecked(i).assume_init_ref();
+                    match f(k, i as u32, old.places.get_unchecked(i).assume_init_ref()) {
+                        Some(v) => {
+                            self.places.get_unchecked_mut(i).write(v);
+                            filled.1 |= bit;
+                        }
+                        None => gone.push(i as u32),
+                    }
+                }
+            }
+        }
     }
 
     /// Empties all places and keeps the memory.

@@ -3,6 +3,7 @@
 //! Operators are generic over these traits, so that nothing is called through a pointer per record.
 
 use super::cell::State;
+use super::durable::Collect;
 use super::tables::{Beside, Lease, Tables};
 use crate::Time;
 use crate::data::{Key, Wire};
@@ -76,6 +77,9 @@ pub(crate) trait KeyedLease: Sized {
 
     /// What `get` makes of each key and state, as they are now.
     fn all<U>(&self, get: impl Fn(&Self::Key, &Self::State) -> U) -> Result<Vec<U>, TaskError>;
+
+    /// What checkpoints get, as bytes of a delta.
+    fn collect(&self, what: Collect) -> Result<Vec<u8>, TaskError>;
 
     /// The batch is done in this partition.
     fn commit(self);
@@ -155,6 +159,10 @@ impl<K: Key, S: Wire> KeyedLease for Lease<'_, K, S> {
 
     fn all<U>(&self, get: impl Fn(&K, &S) -> U) -> Result<Vec<U>, TaskError> {
         Ok(Lease::all(self, get))
+    }
+
+    fn collect(&self, what: Collect) -> Result<Vec<u8>, TaskError> {
+        Lease::collect(self, what)
     }
 
     fn commit(self) {

@@ -1,13 +1,16 @@
 //! The state of one stateful operator: a table for each key group of each partition.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::fmt;
 
 use super::cell::State;
+use super::durable::{self, Collect};
 use super::group::Group;
 use super::limit::Bounded;
 use super::watch::Tally;
 use crate::Time;
+use crate::checkpoint::DeltaBuilder;
 use crate::data::{Key, Wire};
 use crate::engine::{Site, TaskError};
 use crate::rdd::combine::group_of;
@@ -83,6 +86,32 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
     /// Keys that have a state, as of the last batch.
     pub(crate) fn keys(&self) -> usize {
         self.keys.iter().map(|n| n.load(Relaxed)).sum()
+    }
+
+    /// Whether keys are listed by when they were touched.
+    pub(crate) fn by_time(&self) -> bool {
+        self.by_time
+    }
+
+    /// Begins to take over the state of batch `t`, as all that there is.
+    pub(crate) fn begin_load(&self, t: Time) -> Load<'_, K, S, X> {
+        let parts = self.parts.iter().map(|_| BTreeMap::new()).collect();
+        Load { tables: self, t, parts }
+    }
+
+    /// Every key of a partition with hash, value and the batch that touched it last.
+    pub(crate) fn each<E>(
+        &self,
+        part: usize,
+        mut f: impl FnMut(u32, &K, &S, u64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let p = self.parts[part].get();
+        p.groups.iter().flatten().try_for_each(|g| g.each(&mut f))
+    }
+
+    /// Looks at what is kept beside the keys of a partition, or changes it before the first batch.
+    pub(crate) fn beside<R>(&self, part: usize, f: impl FnOnce(&mut X) -> R) -> R {
+        f(&mut self.parts[part].get().extra)
     }
 
     /// Versions up to `up_to` won't be read any more. Carried out with the next batch.
@@ -179,6 +208,37 @@ impl<K, S, X> Partition<K, S, X> {
     }
 }
 
+/// State being taken over.
+pub(crate) struct Load<'a, K, S, X> {
+    tables: &'a Tables<K, S, X>,
+    t: Time,
+    /// By key group, for each partition.
+    parts: Vec<BTreeMap<u8, Vec<(u64, u32, K, S)>>>,
+}
+
+impl<K: Key, S: Wire, X: Beside> Load<'_, K, S, X> {
+    pub(crate) fn put(&mut self, part: usize, hash: u32, key: K, val: S, touched: u64) {
+        self.parts[part].entry(group_of(hash)).or_default().push((touched, hash, key, val));
+    }
+
+    /// All has come.
+    pub(crate) fn done(self) {
+        let by_time = self.tables.by_time;
+        for (i, groups) in self.parts.into_iter().enumerate() {
+            let mut p = self.tables.parts[i].get();
+            for (g, mut entries) in groups {
+                entries.sort_by_key(|e| e.0);
+                let mut group = Box::new(Group::new(by_time));
+                entries.into_iter().for_each(|(at, hash, k, v)| group.load(hash, k, v, at));
+                p.groups[usize::from(g)] = Some(group);
+            }
+            p.tally.bytes = self.tables.counted(&p);
+            p.version = self.t;
+            self.tables.keys[i].store(p.len(), Relaxed);
+        }
+    }
+}
+
 /// The right to change one partition for one batch.
 pub(crate) struct Lease<'a, K: Key, S: Wire, X: Beside = ()> {
     tables: &'a Tables<K, S, X>,
@@ -216,6 +276,13 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
     pub(crate) fn with<R>(&mut self, hash: u32, key: &K, f: impl FnOnce(&mut State<S>) -> R) -> R {
         let t = self.t;
         self.group(hash).with(hash, key, t, f)
+    }
+
+    /// Sets the state of a key to what `f` makes of it, or removes the key: for operators' own functions.
+    #[inline]
+    pub(crate) fn upsert(&mut self, hash: u32, key: &K, f: impl FnOnce(Option<&S>) -> Option<S>) {
+        let t = self.t;
+        self.group(hash).upsert(hash, key, t, f);
     }
 
     /// What is kept beside the keys.
@@ -260,6 +327,29 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
     /// Keys now.
     fn len(&self) -> usize {
         self.p.len()
+    }
+
+    /// What checkpoints get of the keys, as bytes of a delta.
+    pub(crate) fn collect(&self, what: Collect) -> Result<Vec<u8>, TaskError> {
+        let (t, timed) = (self.t, self.tables.by_time);
+        let mut out = DeltaBuilder::default();
+        let mut groups = self.p.groups.iter().flatten();
+        let written = match what {
+            Collect::Nothing => Ok(()),
+            Collect::Changes => groups.try_for_each(|g| {
+                g.changes(t, |hash, k, v| {
+                    let v = v.map(|(s, touched)| (timed.then_some(touched), s));
+                    durable::put(&mut out, group_of(hash), k, v)
+                })
+            }),
+            Collect::Whole => groups.try_for_each(|g| {
+                g.each(|hash, k, s, touched| {
+                    durable::put(&mut out, group_of(hash), k, Some((timed.then_some(touched), s)))
+                })
+            }),
+        };
+        written.map_err(|e| durable::not_written(self.tables.site, e))?;
+        Ok(out.finish().into_bytes())
     }
 
     /// The batch is done in this partition. Tables that are mostly empty give their memory back.

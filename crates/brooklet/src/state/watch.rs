@@ -16,6 +16,10 @@ use crate::rdd::behind;
 
 /// The state of one operator, as metrics see it.
 pub(crate) trait Watched: Send + Sync {
+    /// Whether checkpoints can't store it.
+    fn is_on_disk(&self) -> bool {
+        false
+    }
     /// Everything but the operator's name.
     fn metrics(&self) -> StateMetrics;
     /// The `n` keys that take most when encoded, heaviest first. Goes over all of them.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::type_complexity)] // a failed step is a failed test
 
 mod bounded_state;
+mod checkpoint;
 mod compile_fail;
 mod engines;
 mod external;

@@ -335,6 +335,10 @@ impl<K: Key, S: Wire> Versions for RunTables<K, S> {
 }
 
 impl<K: Key, S: Wire> Watched for RunTables<K, S> {
+    fn is_on_disk(&self) -> bool {
+        true
+    }
+
     fn metrics(&self) -> StateMetrics {
         let mut all = StateMetrics {
             partitions: self.parts.len(),

@@ -26,12 +26,14 @@ use super::folder::Folder;
 use super::history::History;
 use super::{DiskState, db_error};
 use crate::Time;
+use crate::checkpoint::DeltaBuilder;
 use crate::conf::defaults;
 use crate::data::{Key, Wire};
 use crate::engine::{Site, TaskError};
 use crate::metrics::{HeavyKey, StateMetrics};
 use crate::rdd::detach;
 use crate::state::cell::{Left, State};
+use crate::state::durable::Collect;
 use crate::state::limit::Bounded;
 use crate::state::store::{KeyedLease, KeyedStates, Versions};
 use crate::state::watch::{Heaviest, Tally, Watched};
@@ -618,6 +620,13 @@ impl<K: Key, S: Wire> KeyedLease for DiskLease<'_, K, S> {
         Ok(all)
     }
 
+    fn collect(&self, what: Collect) -> Result<Vec<u8>, TaskError> {
+        match what {
+            Collect::Nothing => Ok(DeltaBuilder::default().finish().into_bytes()),
+            _ => Err(TaskError::Bug("checkpoints don't store states on disk: refused at start".into())),
+        }
+    }
+
     fn commit(mut self) {
         self.committed = true;
         self.tables.keys[self.part].store(self.p.now.live, Relaxed);
@@ -638,6 +647,10 @@ impl<K, S> Drop for DiskLease<'_, K, S> {
 }
 
 impl<K: Key, S: Wire> Watched for DiskTables<K, S> {
+    fn is_on_disk(&self) -> bool {
+        true
+    }
+
     fn metrics(&self) -> StateMetrics {
         let mut all = StateMetrics {
             partitions: self.parts.len(),

@@ -207,7 +207,7 @@ fn check<T: KeyedStates<Key = Word, State = String> + Watched>(
 ) {
     let mut model = Model::new();
     let mut versions = BTreeMap::new();
-    let (mut base, mut timed_out, mut evicted) = (0, 0, 0);
+    let (mut base, mut forgotten, mut timed_out, mut evicted) = (0, 0, 0, 0);
     for (i, b) in program.batches.iter().enumerate() {
         let t = i as u64 + 1;
         let before = model.clone();
@@ -232,6 +232,7 @@ fn check<T: KeyedStates<Key = Word, State = String> + Watched>(
             model = before;
         } else {
             versions.insert(t, values(&model));
+            versions.retain(|v, _| *v > forgotten || *v == t);
             base = t;
             (timed_out, evicted) = (timed_out + did.0.len(), evicted + did.1.len());
             let metrics = tables.metrics();
@@ -242,9 +243,8 @@ fn check<T: KeyedStates<Key = Word, State = String> + Watched>(
                 assert_eq!(&content(tables, part, *v), want, "version {v} after batch {t}");
             }
         }
-        let up_to = t.saturating_sub(b.remember);
-        forget(Time::from_millis(up_to));
-        versions.retain(|v, _| *v > up_to || *v == base);
+        forgotten = forgotten.max(t.saturating_sub(b.remember));
+        forget(Time::from_millis(forgotten));
     }
 }
 
@@ -259,7 +259,7 @@ thread_local! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
     fn states_are_those_of_a_plain_map(program in program()) {
         let by_time = program.timeout.is_some() || program.limit.is_some();
@@ -277,7 +277,7 @@ proptest! {
         let runs = RunTables::new(1, bounded(&program), Site::here("test"), DISK.with(Arc::clone));
         let mut model = Model::new();
         let mut versions = BTreeMap::new();
-        let mut base = 0;
+        let (mut base, mut forgotten) = (0, 0);
         for (i, b) in program.batches.iter().enumerate() {
             let t = i as u64 + 1;
             let before = model.clone();
@@ -300,14 +300,14 @@ proptest! {
                 model = before;
             } else {
                 versions.insert(t, values(&model));
+                versions.retain(|v, _| *v > forgotten || *v == t);
                 base = t;
                 for (v, want) in &versions {
                     assert_eq!(&content(&runs, 0, *v), want, "version {v} after batch {t}");
                 }
             }
-            let up_to = t.saturating_sub(b.remember);
-            runs.forget(Time::from_millis(up_to));
-            versions.retain(|v, _| *v > up_to || *v == base);
+            forgotten = forgotten.max(t.saturating_sub(b.remember));
+            runs.forget(Time::from_millis(forgotten));
         }
     }
 }

@@ -9,6 +9,7 @@ use super::*;
 enum Step {
     Update(u8, u32),
     Modify(u8, u32),
+    Upsert(u8, Option<u32>),
     Look(u8),
     Remove(u8),
     Expire(u64),
@@ -30,6 +31,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (any::<u8>(), any::<u32>()).prop_map(|(k, v)| Step::Update(k, v)),
         2 => (any::<u8>(), any::<u32>()).prop_map(|(k, v)| Step::Modify(k, v)),
+        3 => (any::<u8>(), any::<Option<u32>>()).prop_map(|(k, v)| Step::Upsert(k, v)),
         1 => any::<u8>().prop_map(Step::Look),
         2 => any::<u8>().prop_map(Step::Remove),
         1 => (1..6u64).prop_map(Step::Expire),
@@ -73,6 +75,17 @@ fn run(group: &mut Group<u8, String>, model: &mut Model, b: &Batch, t: u64) {
                 if let Some(m) = model.get_mut(k) {
                     m.0.push_str(&v.to_string());
                     m.1 = t;
+                }
+            }
+            Step::Upsert(k, v) => {
+                let want = model.get(k).map(|m| m.0.clone());
+                group.upsert(hash(*k), k, time, |s| {
+                    assert_eq!(s, want.as_ref());
+                    v.map(|v| v.to_string())
+                });
+                match v {
+                    Some(v) => drop(model.insert(*k, (v.to_string(), t))),
+                    None => drop(model.remove(k)),
                 }
             }
             Step::Look(k) => {

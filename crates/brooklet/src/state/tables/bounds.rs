@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::convert::Infallible;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::super::limit::Bounded;
 use super::super::watch::{Heaviest, Watched};
-use super::{Beside, GROUPS, Lease, Tables};
+use super::{Beside, GROUPS, Lease, Partition, Tables};
 use crate::Time;
 use crate::data::{Key, Wire};
 use crate::engine::TaskError;
@@ -22,6 +23,19 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
     pub(crate) fn limited(self, limit: Option<Bounded>) -> Self {
         debug_assert!(self.by_time || !limit.is_some_and(|l| l.evicts()));
         Tables { limit, ..self }
+    }
+
+    /// The bytes of a partition, where a limit needs them.
+    pub(super) fn counted(&self, p: &Partition<K, S, X>) -> u64 {
+        let Some(bounded) = self.limit.filter(Bounded::in_bytes) else { return 0 };
+        let mut bytes = 0;
+        for g in p.groups.iter().flatten() {
+            let Ok(()) = g.each(|_, k, s, _| {
+                bytes += bounded.count(k, s);
+                Ok::<_, Infallible>(())
+            });
+        }
+        bytes
     }
 }
 
