@@ -7,6 +7,7 @@ mod artifacts;
 mod bench;
 mod gate;
 mod long;
+mod oracle;
 mod process;
 mod report;
 
@@ -22,6 +23,8 @@ The project's own commands:
                                              --quick: fmt, clippy and unit tests
   cargo xtask bench [PART ...]               measure; parts: criterion hand peers (default: all)
         [--cases a,b] [--rounds N] [--peers DIR]
+  cargo xtask oracle [--cases N] [--seed S]  generated programs against recomputations, N in all
+                                             (default 100000), made from the seed S (default: a new one)
   cargo xtask long [NAME]                    long runs; without a name, lists them
 ";
 
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     let done = match args.split_first() {
         Some((&"test", rest)) => gate::run(rest),
         Some((&"bench", rest)) => bench::run(rest),
+        Some((&"oracle", rest)) => oracle::run(rest),
         Some((&"long", rest)) => long::run(rest),
         None | Some((&"help" | &"--help" | &"-h", _)) => {
             print!("{HELP}");

@@ -14,6 +14,7 @@ mod data;
 mod dstream;
 pub mod engine;
 mod error;
+mod event_time;
 #[cfg(feature = "http")]
 mod http;
 pub mod metrics;
@@ -40,11 +41,12 @@ pub use context::{
 };
 pub use data::{Data, HashSeed, Key, Wire};
 pub use dstream::{
-    DStream, DeadLetter, ErasedNode, GraphRef, IntoRdd, Node, Output, SaveOptions, StateSpec,
-    StateStream, WithKey,
+    BatchSessions, DStream, DeadLetter, ErasedNode, EventTimeStream, GraphRef, IntoRdd, Node,
+    Output, SaveOptions, StateSpec, StateStream, Windowed, WithKey,
 };
 pub use engine::{Accumulate, Accumulator, Broadcast, DoubleSum, LongSum, Site, TaskError};
 pub use error::{BoxError, Error, Result};
+pub use event_time::Window;
 #[cfg(feature = "http")]
 pub use http::{HttpOptions, Publisher, ServeOptions};
 pub use rdd::{

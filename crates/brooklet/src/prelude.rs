@@ -3,5 +3,5 @@
 pub use crate::{
     BatchInfo, BoxError, Conf, Context, DStream, Error, FailurePolicy, OnError, QueuePolicy, Rdd,
     Receiver, State, StateSpec, StorageLevel, Store, Str, StreamingContext, StreamingListener, Time,
-    millis, minutes, seconds,
+    Window, millis, minutes, seconds,
 };

@@ -204,6 +204,11 @@ pub mod defaults {
     pub const FILE_PARTITIONS: usize = 2;
     /// The end of a command's error output that `pipe` shows when the command fails.
     pub const PIPE_ERROR_BYTES: usize = 4 << 10;
+    /// How long, by batch times, a watermark waits for an input partition that has no records.
+    pub const EVENT_TIME_IDLE_AFTER: Duration = Duration::from_secs(10);
+    /// How far an event time may be ahead of the time of its batch; a record of a later time is left out and
+    /// counted, for it would make all others late.
+    pub const EVENT_TIME_MAX_FUTURE: Duration = Duration::from_secs(3_600);
     /// Records (or about 16 kB) in the chunks that cross an erased boundary.
     pub const CHUNK_RECORDS: usize = 1_024;
     /// Least number of batches from one state checkpoint to the next.

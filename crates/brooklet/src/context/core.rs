@@ -367,9 +367,10 @@ impl Inner {
     }
 
     /// A job of `key` is over: its action needn't be found any more. An action of a plain RDD is never run
-    /// under the same name again; one of a batch may be, by a retry, and must not count twice.
+    /// under the same name again; one of a batch may be, by a retry, and must not count twice. A stage that
+    /// leaves output stays known: it is run again when that is lost.
     pub(crate) fn job_done(&self, key: &StageKey) {
-        if !self.executor {
+        if !self.executor && !matches!(key.role, Role::Map | Role::Update) {
             self.bodies.get().remove(key);
         }
         if key.op.graph == 0 {

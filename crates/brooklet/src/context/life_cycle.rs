@@ -82,6 +82,7 @@ impl BatchGraph for Driver {
         if self.tracker.num_receivers() > 0 {
             self.tracker.allocate(t, empty)?;
         }
+        self.graph.flush_in(t);
         let mut infos = Vec::new();
         for input in &self.running().inputs {
             infos.extend(input.allocate(&self.graph, t, empty)?);
@@ -151,7 +152,9 @@ impl BatchGraph for Driver {
     }
 
     fn has_unallocated(&self) -> bool {
-        self.tracker.has_unallocated() || self.running().inputs.iter().any(|i| i.has_unallocated())
+        self.tracker.has_unallocated()
+            || self.running().inputs.iter().any(|i| i.has_unallocated())
+            || self.graph.needs_flush()
     }
 
     fn stop_inputs(&self, graceful: bool) {

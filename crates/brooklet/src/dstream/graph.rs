@@ -122,6 +122,15 @@ pub(crate) struct Horizon {
     pub(crate) over: bool,
 }
 
+/// The batches in which operators give out what they hold when the context is stopped gracefully.
+#[derive(Default)]
+struct Flush {
+    /// There is no more input.
+    begun: bool,
+    /// By slide: the batch, once it is made.
+    at: BTreeMap<Duration, Option<Time>>,
+}
+
 /// The operators of one [`StreamingContext`](crate::StreamingContext).
 pub(crate) struct Graph {
     pub(crate) ctx: Context,
@@ -136,6 +145,7 @@ pub(crate) struct Graph {
     skipped: Mutex<Vec<(String, Accumulator<LongSum>)>>,
     /// What only one operator may have, such as a folder, with who has it.
     claims: Mutex<BTreeMap<String, Site>>,
+    flush: Mutex<Flush>,
     #[cfg(feature = "http")]
     pub(crate) http: crate::http::Hub,
     /// The parts of operators that checkpoints store, by what is added to the identity.
@@ -167,6 +177,7 @@ impl Graph {
             horizon: Mutex::default(),
             skipped: Mutex::default(),
             claims: Mutex::default(),
+            flush: Mutex::default(),
             #[cfg(feature = "http")]
             http: crate::http::Hub::default(),
             stored: Mutex::default(),
@@ -396,6 +407,32 @@ impl Graph {
                 all.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
             ))),
         }
+    }
+
+    /// An operator that runs every `slide` wants a batch to flush in when the context is stopped gracefully.
+    pub(crate) fn want_flush(&self, slide: Duration) {
+        self.flush.get().at.insert(slide, None);
+    }
+
+    /// There is no more input: whether more batches are wanted all the same.
+    pub(crate) fn needs_flush(&self) -> bool {
+        let mut flush = self.flush.get();
+        flush.begun = true;
+        flush.at.values().any(Option::is_none)
+    }
+
+    /// Batch `t` is made.
+    pub(crate) fn flush_in(&self, t: Time) {
+        let mut flush = self.flush.get();
+        if flush.begun {
+            let due = flush.at.iter_mut().filter(|(slide, at)| at.is_none() && self.on_grid(t, **slide));
+            due.for_each(|(_, at)| *at = Some(t));
+        }
+    }
+
+    /// Whether batch `t` is the one to flush in, for operators that run every `slide`.
+    pub(crate) fn is_flush(&self, t: Time, slide: Duration) -> bool {
+        self.flush.get().at.get(&slide) == Some(&Some(t))
     }
 
     /// No operators from here on.

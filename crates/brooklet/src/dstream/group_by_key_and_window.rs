@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::keyed_window::{Delta, Entries, Kind, WindowLease, each};
+use super::keyed_window::{Delta, Entries, Inside, Kind, WindowLease, each, each_place};
 use super::window::Span;
 use super::{DStream, Graph, Node, by_user};
 use crate::data::{Data, Key, Wire};
@@ -13,7 +13,6 @@ use crate::rdd::combine::Entry;
 use crate::rdd::group::{Dealt, Grouped};
 use crate::rdd::kept::{Kept, Memory};
 use crate::rdd::partitioner::Partitioning;
-use crate::state::State;
 
 impl<K: Key, V: Wire> Entries<K, Vec<V>> for Grouped<K, V> {
     fn entries(
@@ -34,34 +33,34 @@ impl<K: Key, V: Wire> Kind<K, Vec<V>> for Groups {
     type Out = (K, Vec<V>);
     const STORED: bool = false;
 
-    fn slide(
+    fn leave(&self, lease: &mut WindowLease<'_, K, Vec<V>, Self>, gone: &[Inside<Vec<V>>]) {
+        for batch in gone {
+            each_place(lease, batch, |_, _, all| {
+                let left = |(t, _): &&(u64, Vec<V>)| *t != batch.t.millis();
+                let all: Self::Sum = all?.iter().filter(left).cloned().collect();
+                (!all.is_empty()).then_some(all)
+            });
+        }
+    }
+
+    fn join(
         &self,
         lease: &mut WindowLease<'_, K, Vec<V>, Self>,
-        gone: &[Arc<Delta<K, Vec<V>>>],
         come: &[Arc<Delta<K, Vec<V>>>],
-    ) {
-        for batch in gone {
-            each(lease, &batch.entries, |lease, _, e| {
-                lease.with(e.hash, &e.key, |s: &mut State<Self::Sum>| {
-                    s.modify(|all| all.retain(|(t, _)| *t != batch.t.millis()));
-                    if s.get().is_some_and(Vec::is_empty) {
-                        s.remove();
-                    }
-                });
+    ) -> Vec<Inside<Vec<V>>> {
+        let batch = |batch: &Arc<Delta<K, Vec<V>>>| {
+            let (mut places, mut vals) = (Vec::new(), Vec::new());
+            each(lease, batch.entries(), |lease, _, e| {
+                vals.push(e.val.clone());
+                places.extend(lease.upsert(e.hash, &e.key, |all| {
+                    let mut all = all.cloned().unwrap_or_default();
+                    all.push((batch.t.millis(), e.val.clone()));
+                    Some(all)
+                }));
             });
-        }
-        for batch in come {
-            each(lease, &batch.entries, |lease, _, e| {
-                lease.with(e.hash, &e.key, |s: &mut State<Self::Sum>| {
-                    let new = (batch.t.millis(), e.val.clone());
-                    if s.exists() {
-                        s.modify(|all| all.push(new));
-                    } else {
-                        s.update(vec![new]);
-                    }
-                });
-            });
-        }
+            Inside::new(batch.t, places, vals)
+        };
+        come.iter().map(batch).collect()
     }
 
     fn get(&self, key: &K, all: &Self::Sum) -> Option<(K, Vec<V>)> {

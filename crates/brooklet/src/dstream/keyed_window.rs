@@ -4,6 +4,7 @@
 //! A partition keeps for each batch of the window the entries that the batch has for its keys, combined, and
 //! for each key what its window adds up to. A slide costs the keys of the batches that come and go.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 
@@ -14,23 +15,56 @@ use super::window::Span;
 use super::{DStream, Graph, GraphRef, Node};
 use crate::checkpoint::schema::{EntryError, Opaque, decode};
 use crate::checkpoint::{DeltaBuilder, Entries as Stored, PutError};
-use crate::conf::defaults;
 use crate::data::{Data, HashSeed, Key, Wire};
 use crate::engine::{OpId, Role, Site, StageKey, TaskBody, TaskCx, TaskError};
-use crate::rdd::combine::{Entry, group_of};
+use crate::rdd::combine::{Entry, Table, group_of};
 use crate::rdd::kept::Kept;
 use crate::rdd::partitioner::{Partitioning, carried_hash};
 use crate::rdd::{Erased, Pipe, detach};
 use crate::state::durable::{
     Collect, Durable, DurableTables, Form, not_read, not_written, put, schema_of,
 };
-use crate::state::{Beside, Lease, Tables, Watched};
+use crate::state::{Beside, Lease, Place, Tables, Watched};
 use crate::{Error, Result, Time};
 
 /// What one batch has for the keys of a partition.
 pub(super) struct Delta<K, V> {
     pub(super) t: Time,
-    pub(super) entries: Vec<Entry<K, V>>,
+    entries: Combined<K, V>,
+}
+
+enum Combined<K, V> {
+    /// What the shuffle has merged, as it is.
+    Shared(Arc<Kept<Entry<K, V>>>),
+    Own(Vec<Entry<K, V>>),
+}
+
+impl<K, V> Delta<K, V> {
+    pub(super) fn entries(&self) -> &[Entry<K, V>] {
+        match &self.entries {
+            Combined::Shared(kept) => kept.records().unwrap_or_default(),
+            Combined::Own(entries) => entries,
+        }
+    }
+}
+
+/// A batch that is in the window: where the keys of its entries are, and what it has for them.
+pub(super) struct Inside<V> {
+    pub(super) t: Time,
+    pub(super) places: Arc<Vec<Place>>,
+    pub(super) vals: Arc<Vec<V>>,
+}
+
+impl<V> Inside<V> {
+    pub(super) fn new(t: Time, places: Vec<Place>, vals: Vec<V>) -> Inside<V> {
+        Inside { t, places: Arc::new(places), vals: Arc::new(vals) }
+    }
+}
+
+impl<V> Clone for Inside<V> {
+    fn clone(&self) -> Self {
+        Inside { t: self.t, places: self.places.clone(), vals: self.vals.clone() }
+    }
 }
 
 /// The batches that a partition keeps.
@@ -38,7 +72,7 @@ pub(super) struct Held<K, V, X> {
     /// They aren't in the window yet: its end lies behind them.
     coming: VecDeque<Arc<Delta<K, V>>>,
     /// They are in the window, oldest first.
-    pub(super) inside: VecDeque<Arc<Delta<K, V>>>,
+    pub(super) inside: VecDeque<Inside<V>>,
     /// What the kind of window keeps itself.
     pub(super) own: X,
 }
@@ -70,14 +104,19 @@ pub(super) trait Kind<K: Key, V: Wire>: Send + Sync + Sized + 'static {
     /// Whether checkpoints store the sums; else they are made again of the batches.
     const STORED: bool;
 
-    /// The window moves on: `gone` are the batches that leave it, oldest first, `come` those that join it. They
-    /// are in `lease.extra().inside` already.
-    fn slide(
+    /// The window moves on: `gone` are the batches that leave it, oldest first; those that stay are in
+    /// `lease.extra().inside`.
+    fn leave(&self, lease: &mut WindowLease<'_, K, V, Self>, gone: &[Inside<V>]);
+
+    /// Batches join the window, oldest first.
+    fn join(
         &self,
         lease: &mut WindowLease<'_, K, V, Self>,
-        gone: &[Arc<Delta<K, V>>],
         come: &[Arc<Delta<K, V>>],
-    );
+    ) -> Vec<Inside<V>>;
+
+    /// What is to be done when batches have left and others have joined.
+    fn settle(&self, _: &mut WindowLease<'_, K, V, Self>, _: &[Inside<V>]) {}
 
     /// What a key has in the window.
     fn get(&self, key: &K, sum: &Self::Sum) -> Option<Self::Out>;
@@ -99,6 +138,22 @@ pub(super) fn each<K: Key, S: Wire, X: Beside, V>(
             lease.prefetch_slot(near.hash);
         }
         f(lease, i, e);
+    }
+}
+
+/// The same for a batch that is in the window.
+pub(super) fn each_place<K: Key, S: Wire, X: Beside, V>(
+    lease: &mut Lease<'_, K, S, X>,
+    inside: &Inside<V>,
+    mut f: impl FnMut(usize, &V, Option<&S>) -> Option<S>,
+) {
+    const AHEAD: usize = 12;
+    let (places, vals) = (&inside.places, &inside.vals);
+    for (i, (at, v)) in places.iter().zip(vals.iter()).enumerate() {
+        if let Some(ahead) = places.get(i + AHEAD) {
+            lease.prefetch_at(*ahead);
+        }
+        lease.upsert_at(*at, |s| f(i, v, s));
     }
 }
 
@@ -130,17 +185,19 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Windowed<K, V, W> {
         ends: bool,
     ) -> Result<(), TaskError> {
         let part = cx.partition();
-        let mut dropped: Vec<Arc<Delta<K, V>>> = Vec::new();
+        let (mut dropped, mut late) = (Vec::new(), Vec::new());
         let mut lease = self.tables.lease(part, base, t)?;
         if let Some(batch) = batch {
-            let (kept, mut entries) = (batch.entries(cx, part)?, Vec::new());
-            let mut chunks = kept.chunks(usize::MAX);
-            while let Some(chunk) = chunks.next()? {
-                self.site.guard(|| entries.extend_from_slice(chunk));
-                cx.check()?;
-            }
-            if !entries.is_empty() {
-                let entries = detach::all(entries);
+            let kept = batch.entries(cx, part)?;
+            if kept.len() > 0 {
+                // Texts that are slices of received blocks would keep these as long as the window.
+                let entries = match kept.records() {
+                    Some(records) if !detach::would_copy(records) => Combined::Shared(kept),
+                    _ => {
+                        let all = self.site.guard(|| kept.in_memory(cx).map(Cow::into_owned))?;
+                        Combined::Own(detach::all(all))
+                    }
+                };
                 lease.extra().coming.push_back(Arc::new(Delta { t, entries }));
             }
         }
@@ -148,13 +205,16 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Windowed<K, V, W> {
             let begin = self.span.begin(t);
             let held = lease.extra();
             let in_time = |d: &Arc<Delta<K, V>>| d.t >= begin;
-            let at = held.inside.partition_point(|d| !in_time(d));
+            let at = held.inside.partition_point(|d| d.t < begin);
             let gone: Vec<_> = held.inside.drain(..at).collect();
-            let (come, late): (Vec<_>, Vec<_>) = held.coming.drain(..).partition(in_time);
-            dropped.extend(gone.iter().cloned());
-            dropped.extend(late);
-            held.inside.extend(come.iter().cloned());
-            self.site.guard(|| self.kind.slide(&mut lease, &gone, &come));
+            let come;
+            (come, late) = held.coming.drain(..).partition(in_time);
+            self.site.guard(|| {
+                self.kind.leave(&mut lease, &gone);
+                self.join(&mut lease, come);
+                self.kind.settle(&mut lease, &gone);
+            });
+            dropped = gone;
             cx.check()?;
             if cx.leaves_bytes() {
                 let out = self.site.guard(|| lease.all(|k, s| self.kind.get(k, s)));
@@ -166,11 +226,13 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Windowed<K, V, W> {
             cx.put_block(Kept::<W::Out>::new(Vec::new(), None), 0)?;
         }
         if collect != Collect::Nothing {
-            let batches = self.batches(lease.extra(), t, &dropped, collect);
-            let mut changes = vec![batches.map_err(|e| not_written(self.site, e))?];
+            let batches = self.batches(&lease, t, (&dropped, &late), collect);
+            let batches = batches.map_err(|e| not_written(self.site, e))?;
+            let mut changes = Vec::new();
             if W::STORED {
                 changes.push(lease.collect(collect)?);
             }
+            changes.push(batches);
             cx.put_result(changes)?;
         } else {
             cx.put_result(Vec::<Vec<u8>>::new())?;
@@ -179,27 +241,43 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Windowed<K, V, W> {
         Ok(())
     }
 
+    fn join(&self, lease: &mut WindowLease<'_, K, V, W>, come: Vec<Arc<Delta<K, V>>>) {
+        let inside = self.kind.join(lease, &come);
+        lease.extra().inside.extend(inside);
+    }
+
     /// What checkpoints get of the batches that are kept.
     fn batches(
         &self,
-        held: &Held<K, V, W::Own>,
+        lease: &WindowLease<'_, K, V, W>,
         t: Time,
-        dropped: &[Arc<Delta<K, V>>],
+        (gone, late): (&[Inside<V>], &[Arc<Delta<K, V>>]),
         collect: Collect,
     ) -> Result<Vec<u8>, PutError<EntryError>> {
         let mut out = DeltaBuilder::default();
-        let whole = collect == Collect::Whole;
-        for d in held.inside.iter().chain(&held.coming).filter(|d| whole || d.t == t) {
-            for e in &d.entries {
-                let key = (d.t.millis(), &e.key);
-                put(&mut out, group_of(e.hash), &key, Some((None, &e.val)))?;
-            }
+        let held = lease.beside();
+        let wanted = |of: Time| collect == Collect::Whole || of == t;
+        let mut inside = |d: &Inside<V>, there: bool| {
+            d.places.iter().zip(d.vals.iter()).try_for_each(|(at, v)| {
+                let Some(key) = lease.key_at(*at) else { return Ok(()) };
+                let value = there.then_some((None, v));
+                put(&mut out, at.group(), &(d.t.millis(), key), value)
+            })
+        };
+        held.inside.iter().filter(|d| wanted(d.t)).try_for_each(|d| inside(d, true))?;
+        if collect == Collect::Changes {
+            gone.iter().try_for_each(|d| inside(d, false))?;
         }
-        // One that is dropped at once may never have been written; that does no harm.
-        for d in dropped.iter().filter(|_| !whole) {
-            for e in &d.entries {
-                put::<_, V>(&mut out, group_of(e.hash), &(d.t.millis(), &e.key), None)?;
-            }
+        let mut coming = |d: &Delta<K, V>, there: bool| {
+            d.entries().iter().try_for_each(|e| {
+                let value = there.then_some((None, &e.val));
+                put(&mut out, group_of(e.hash), &(d.t.millis(), &e.key), value)
+            })
+        };
+        held.coming.iter().filter(|d| wanted(d.t)).try_for_each(|d| coming(d, true))?;
+        if collect == Collect::Changes {
+            // One that comes too late to be in a window may never have been written; that does no harm.
+            late.iter().try_for_each(|d| coming(d, false))?;
         }
         Ok(out.finish().into_bytes())
     }
@@ -222,7 +300,7 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Durable for DurableBatches<K, V, W> {
     }
 
     fn load(&self, t: Time, zero: Time, _: &Form, entries: &mut Stored) -> Result<()> {
-        let Windowed { tables, kind, span, site } = &*self.window;
+        let Windowed { tables, span, site, .. } = &*self.window;
         let seed = self.seed;
         let failed = |e: &dyn std::fmt::Display| not_read(*site, e);
         let mut parts: Vec<BTreeMap<u64, Vec<Entry<K, V>>>> = vec![BTreeMap::new(); tables.partitions()];
@@ -235,18 +313,30 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Durable for DurableBatches<K, V, W> {
         }
         let end = t.floor_from(span.slide, zero);
         for (part, batches) in parts.into_iter().enumerate() {
-            let delta = |(ms, entries)| Arc::new(Delta { t: Time::from_millis(ms), entries });
+            let delta = |(ms, entries)| {
+                Arc::new(Delta { t: Time::from_millis(ms), entries: Combined::Own(entries) })
+            };
             let (inside, coming): (Vec<_>, Vec<_>) =
                 batches.into_iter().map(delta).partition(|d| d.t <= end);
             tables.beside(part, |held| held.coming.extend(coming));
             if W::STORED {
+                let place = |e: &Entry<K, V>| tables.place(part, e.hash, &e.key);
+                let inside: Option<Vec<_>> = inside
+                    .into_iter()
+                    .map(|d| {
+                        let places: Option<Vec<_>> = d.entries().iter().map(place).collect();
+                        let vals = d.entries().iter().map(|e| e.val.clone()).collect();
+                        Some(Inside::new(d.t, places?, vals))
+                    })
+                    .collect();
+                let missing = "a key of its batches has no sum: a file is missing, or not of this stream";
+                let inside = inside.ok_or_else(|| failed(&missing))?;
                 tables.beside(part, |held| held.inside.extend(inside));
             } else {
                 // Added up again, batch by batch.
                 let mut lease = tables.lease(part, Time::ZERO, t)?;
                 for d in inside {
-                    lease.extra().inside.push_back(d.clone());
-                    site.guard(|| kind.slide(&mut lease, &[], &[d]));
+                    site.guard(|| self.window.join(&mut lease, vec![d]));
                 }
                 lease.commit();
             }
@@ -256,13 +346,12 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Durable for DurableBatches<K, V, W> {
     }
 
     fn whole(&self) -> Result<Vec<u8>> {
-        let mut all = Vec::new();
-        for part in 0..self.window.tables.partitions() {
-            let written = self.window.tables.beside(part, |held| {
-                self.window.batches(held, Time::ZERO, &[], Collect::Whole)
-            });
+        let (window, mut all) = (&self.window, Vec::new());
+        for part in 0..window.tables.partitions() {
+            let lease = window.tables.look(part);
+            let written = window.batches(&lease, Time::ZERO, (&[], &[]), Collect::Whole);
             all.extend(written.map_err(|e| {
-                Error::TaskFailed { attempts: 1, cause: not_written(self.window.site, e) }
+                Error::TaskFailed { attempts: 1, cause: not_written(window.site, e) }
             })?);
         }
         Ok(all)
@@ -288,20 +377,13 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
         W: Kind<K, V>,
         E: Entries<K, V>,
     {
-        let tables = Arc::new(Tables::new(partitions, false, site));
+        let tables = Arc::new(Tables::new(partitions, false, site).with_fixed_slots());
         let window = Arc::new(Windowed { tables: tables.clone(), kind: Arc::new(kind), span, site });
         let by = partitioning.clone().unwrap_or(Partitioning::Hash(partitions));
-        let mut stored: Vec<(&'static str, Arc<dyn Durable>)> = vec![(
-            "/batches",
-            Arc::new(DurableBatches {
-                window: window.clone(),
-                partitioning: by.clone(),
-                seed: self.graph.ctx.0.env.seed,
-            }),
-        )];
+        // Sums come first: the batches look their keys up there.
+        let (mut stored, seed) = (Vec::<(&str, Arc<dyn Durable>)>::new(), self.graph.ctx.0.env.seed);
         if W::STORED {
-            let seed = self.graph.ctx.0.env.seed;
-            let (tables, partitioning) = (tables.clone(), by);
+            let (tables, partitioning) = (tables.clone(), by.clone());
             stored.push((
                 "",
                 Arc::new(DurableTables {
@@ -314,6 +396,8 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
                 }),
             ));
         }
+        let batches = DurableBatches { window: window.clone(), partitioning: by, seed };
+        stored.push(("/batches", Arc::new(batches)));
         let node = self.node.clone();
         let watched: Weak<dyn Watched> = Arc::downgrade(&(tables.clone() as _));
         self.stateful(site, |op: OpId| Stateful {
@@ -356,14 +440,12 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
 }
 
 /// Batches merged by key in time order, each value with the number of batches it is of.
-pub(super) fn merged<K: Key, V: Wire>(
-    batches: &[Arc<Delta<K, V>>],
+pub(super) fn merged<'a, K: Key, V: Wire>(
+    batches: impl Iterator<Item = &'a Delta<K, V>>,
     f: &impl Fn(V, V) -> V,
 ) -> Vec<Entry<K, (V, u32)>> {
-    use crate::rdd::combine::Table;
-    let most = batches.iter().map(|b| b.entries.len()).max().unwrap_or(0);
-    let mut table = Table::with_capacity(most.min(defaults::CHUNK_RECORDS * 64));
-    for e in batches.iter().flat_map(|b| &b.entries) {
+    let mut table = Table::with_capacity(0);
+    for e in batches.flat_map(|b| b.entries()) {
         table.merge_from(e.hash, &e.key, &(e.val.clone(), 1), |a: (V, u32), b| (f(a.0, b.0), a.1 + b.1));
     }
     table.into_entries()

@@ -1,12 +1,14 @@
 //! `reduce_by_key_and_window`: the values of each key of a window merged into one, with and without an
 //! inverse function.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::keyed_window::{Delta, Entries, Kind, WindowLease, each, merged};
+use super::keyed_window::{Delta, Entries, Inside, Kind, WindowLease, each, each_place, merged};
+
 use super::window::Span;
 use super::{DStream, Graph, Node, by_user};
 use crate::data::{Data, Key, Wire};
@@ -16,7 +18,7 @@ use crate::rdd::kept::Kept;
 use crate::rdd::partitioner::Partitioning;
 use crate::rdd::shuffle::{ReduceSpec, Reduced};
 use crate::rdd::Partitioner;
-use crate::state::State;
+use crate::state::Place;
 
 impl<K, V, X, F> Entries<K, V> for Reduced<K, V, X, F>
 where
@@ -45,7 +47,7 @@ pub(super) struct Stacks<V> {
 pub(super) struct TwoStacks<F>(F);
 
 /// For the batches of the older part, oldest first: what is left of each entry's key when the batch is gone.
-pub(super) type Rest<V> = std::collections::VecDeque<Arc<Vec<Option<V>>>>;
+pub(super) type Rest<V> = VecDeque<Arc<Vec<Option<V>>>>;
 
 impl<K: Key, V: Wire, F: Fn(V, V) -> V + Send + Sync + 'static> Kind<K, V> for TwoStacks<F> {
     type Sum = Stacks<V>;
@@ -53,31 +55,32 @@ impl<K: Key, V: Wire, F: Fn(V, V) -> V + Send + Sync + 'static> Kind<K, V> for T
     type Out = (K, V);
     const STORED: bool = false;
 
-    fn slide(
-        &self,
-        lease: &mut WindowLease<'_, K, V, Self>,
-        gone: &[Arc<Delta<K, V>>],
-        come: &[Arc<Delta<K, V>>],
-    ) {
+    fn leave(&self, lease: &mut WindowLease<'_, K, V, Self>, gone: &[Inside<V>]) {
         for (i, batch) in gone.iter().enumerate() {
             if lease.extra().own.is_empty() {
-                let new = lease.extra().inside.len() - come.len();
-                let older: Vec<_> = gone[i..].iter().cloned().collect();
-                let older: Vec<_> =
-                    older.into_iter().chain(lease.extra().inside.range(..new).cloned()).collect();
-                self.flip(lease, &older);
+                let stay: Vec<_> = lease.extra().inside.iter().cloned().collect();
+                let all: Vec<_> = gone[i..].iter().cloned().chain(stay).collect();
+                self.flip(lease, &all);
             }
             let Some(rest) = lease.extra().own.pop_front() else { return };
-            each(lease, &batch.entries, |lease, i, e| {
-                lease.upsert(e.hash, &e.key, |s| {
-                    let (front, back) = (rest[i].clone(), s?.back.clone());
-                    (front.is_some() || back.is_some()).then_some(Stacks { front, back })
-                });
+            each_place(lease, batch, |i, _, s| {
+                let (front, back) = (rest[i].clone(), s?.back.clone());
+                (front.is_some() || back.is_some()).then_some(Stacks { front, back })
             });
         }
-        for batch in come {
-            each(lease, &batch.entries, |lease, _, e| {
-                lease.upsert(e.hash, &e.key, |s| {
+    }
+
+    fn join(
+        &self,
+        lease: &mut WindowLease<'_, K, V, Self>,
+        come: &[Arc<Delta<K, V>>],
+    ) -> Vec<Inside<V>> {
+        let batch = |batch: &Arc<Delta<K, V>>| {
+            let n = batch.entries().len();
+            let (mut places, mut vals) = (Vec::with_capacity(n), Vec::with_capacity(n));
+            each(lease, batch.entries(), |lease, _, e| {
+                vals.push(e.val.clone());
+                places.extend(lease.upsert(e.hash, &e.key, |s| {
                     let v = e.val.clone();
                     let (front, back) = s.map_or((None, None), |s| (s.front.clone(), s.back.clone()));
                     let back = match back {
@@ -85,9 +88,11 @@ impl<K: Key, V: Wire, F: Fn(V, V) -> V + Send + Sync + 'static> Kind<K, V> for T
                         Some(back) => (self.0)(back, v),
                     };
                     Some(Stacks { front, back: Some(back) })
-                });
+                }));
             });
-        }
+            Inside::new(batch.t, places, vals)
+        };
+        come.iter().map(batch).collect()
     }
 
     fn get(&self, key: &K, sum: &Stacks<V>) -> Option<(K, V)> {
@@ -101,24 +106,22 @@ impl<K: Key, V: Wire, F: Fn(V, V) -> V + Send + Sync + 'static> Kind<K, V> for T
 
 impl<F> TwoStacks<F> {
     /// Makes these batches, which are all of the newer part, the older part.
-    fn flip<K, V>(&self, lease: &mut WindowLease<'_, K, V, Self>, batches: &[Arc<Delta<K, V>>])
+    fn flip<K, V>(&self, lease: &mut WindowLease<'_, K, V, Self>, batches: &[Inside<V>])
     where
         K: Key,
         V: Wire,
         F: Fn(V, V) -> V + Send + Sync + 'static,
     {
         for batch in batches.iter().rev() {
-            let mut rest = Vec::with_capacity(batch.entries.len());
-            each(lease, &batch.entries, |lease, _, e| {
-                lease.upsert(e.hash, &e.key, |s| {
-                    let later = s.and_then(|s| s.front.clone());
-                    rest.push(later.clone());
-                    let front = match later {
-                        None => e.val.clone(),
-                        Some(later) => (self.0)(e.val.clone(), later),
-                    };
-                    Some(Stacks { front: Some(front), back: None })
-                });
+            let mut rest = Vec::with_capacity(batch.vals.len());
+            each_place(lease, batch, |_, v, s| {
+                let later = s.and_then(|s| s.front.clone());
+                rest.push(later.clone());
+                let front = match later {
+                    None => v.clone(),
+                    Some(later) => (self.0)(v.clone(), later),
+                };
+                Some(Stacks { front: Some(front), back: None })
             });
             lease.extra().own.push_front(Arc::new(rest));
         }
@@ -148,74 +151,77 @@ where
     type Out = (K, V);
     const STORED: bool = true;
 
-    fn slide(
+    fn leave(&self, lease: &mut WindowLease<'_, K, V, Self>, gone: &[Inside<V>]) {
+        let without = |s: Option<&(V, u32)>, v: &V, n: u32| {
+            let (old, batches) = s?;
+            Some(((self.inverse)(old.clone(), v.clone()), batches - n.min(*batches)))
+        };
+        if let [one] = gone {
+            return each_place(lease, one, |_, v, s| without(s, v, 1));
+        }
+        // Merged in time order, and taken away at once.
+        let mut all: HashMap<Place, (V, u32)> = HashMap::new();
+        for (at, v) in gone.iter().flat_map(|d| d.places.iter().zip(d.vals.iter())) {
+            let v = v.clone();
+            let merged = match all.remove(at) {
+                None => (v, 1),
+                Some((old, n)) => ((self.f)(old, v), n + 1),
+            };
+            all.insert(*at, merged);
+        }
+        for (at, (v, n)) in all {
+            lease.upsert_at(at, |s| without(s, &v, n));
+        }
+    }
+
+    fn join(
         &self,
         lease: &mut WindowLease<'_, K, V, Self>,
-        gone: &[Arc<Delta<K, V>>],
         come: &[Arc<Delta<K, V>>],
-    ) {
-        match gone {
-            [] => {}
-            [one] => each(lease, &one.entries, |l, _, e| self.leave(l, e, &e.val, 1)),
-            more => {
-                let all = merged(more, &self.f);
-                each(lease, &all, |l, _, e| self.leave(l, e, &e.val.0, e.val.1));
-            }
+    ) -> Vec<Inside<V>> {
+        let with = |s: Option<&(V, u32)>, v: &V, n: u32| {
+            Some(match s {
+                None => (v.clone(), n),
+                Some((old, batches)) => ((self.f)(old.clone(), v.clone()), batches + n),
+            })
+        };
+        if let [one] = come {
+            let n = one.entries().len();
+            let (mut places, mut vals) = (Vec::with_capacity(n), Vec::with_capacity(n));
+            each(lease, one.entries(), |lease, _, e| {
+                vals.push(e.val.clone());
+                places.extend(lease.upsert(e.hash, &e.key, |s| with(s, &e.val, 1)));
+            });
+            return vec![Inside::new(one.t, places, vals)];
         }
-        match come {
-            [] => {}
-            [one] => each(lease, &one.entries, |l, _, e| self.join(l, e, &e.val, 1)),
-            more => {
-                let all = merged(more, &self.f);
-                each(lease, &all, |l, _, e| self.join(l, e, &e.val.0, e.val.1));
-            }
+        let all = merged(come.iter().map(|d| &**d), &self.f);
+        each(lease, &all, |lease, _, e| {
+            lease.upsert(e.hash, &e.key, |s| with(s, &e.val.0, e.val.1));
+        });
+        let inside = |d: &Arc<Delta<K, V>>| {
+            let places = d.entries().iter().filter_map(|e| lease.place(e.hash, &e.key)).collect();
+            Inside::new(d.t, places, d.entries().iter().map(|e| e.val.clone()).collect())
+        };
+        come.iter().map(inside).collect()
+    }
+
+    /// A key that has left and not come again goes, if it isn't to be kept.
+    fn settle(&self, lease: &mut WindowLease<'_, K, V, Self>, gone: &[Inside<V>]) {
+        if !self.filtered {
+            return;
         }
-        // A key that has left and not come again goes, if it isn't to be kept.
-        if self.filtered {
-            for batch in gone {
-                each(lease, &batch.entries, |lease, _, e| {
-                    lease.with(e.hash, &e.key, |s: &mut State<(V, u32)>| {
-                        if s.get().is_some_and(|(v, n)| *n == 0 && !(self.keep)(&e.key, v)) {
-                            s.remove();
-                        }
-                    });
-                });
+        for at in gone.iter().flat_map(|d| d.places.iter()) {
+            let over = |s: &&(V, u32)| {
+                s.1 == 0 && lease.key_at(*at).is_some_and(|k| !(self.keep)(k, &s.0))
+            };
+            if lease.state_at(*at).filter(over).is_some() {
+                lease.upsert_at(*at, |_| None);
             }
         }
     }
 
     fn get(&self, key: &K, (v, _): &(V, u32)) -> Option<(K, V)> {
         (self.keep)(key, v).then(|| (key.clone(), v.clone()))
-    }
-}
-
-impl<F, I, P> WithInverse<F, I, P> {
-    fn leave<K, V, W>(&self, lease: &mut WindowLease<'_, K, V, Self>, e: &Entry<K, W>, v: &V, n: u32)
-    where
-        K: Key,
-        V: Wire,
-        Self: Kind<K, V, Sum = (V, u32)>,
-        I: Fn(V, V) -> V,
-    {
-        lease.upsert(e.hash, &e.key, |s| {
-            let (old, batches) = s?;
-            Some(((self.inverse)(old.clone(), v.clone()), batches - n.min(*batches)))
-        });
-    }
-
-    fn join<K, V, W>(&self, lease: &mut WindowLease<'_, K, V, Self>, e: &Entry<K, W>, v: &V, n: u32)
-    where
-        K: Key,
-        V: Wire,
-        Self: Kind<K, V, Sum = (V, u32)>,
-        F: Fn(V, V) -> V,
-    {
-        lease.upsert(e.hash, &e.key, |s| {
-            Some(match s {
-                None => (v.clone(), n),
-                Some((old, batches)) => ((self.f)(old.clone(), v.clone()), batches + n),
-            })
-        });
     }
 }
 

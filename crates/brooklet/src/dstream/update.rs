@@ -62,6 +62,12 @@ pub(crate) struct Stateful<T> {
     pub(crate) forget: Box<dyn Fn(Time) + Send + Sync>,
 }
 
+/// Tables that metrics look at, for [`Stateful`].
+pub(crate) fn watch<W: Watched + 'static>(tables: &Arc<W>) -> Option<Weak<dyn Watched>> {
+    let tables: Arc<dyn Watched> = tables.clone();
+    Some(Arc::downgrade(&tables))
+}
+
 struct UpdateStep<T> {
     id: OpId,
     site: Site,

@@ -293,15 +293,20 @@ impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
             }
         }
         with_values.iter_mut().for_each(|v| v.sort_unstable_by_key(|(slot, _)| *slot));
-        let mut next = vec![0; 256];
         site.guard(|| {
-            lease.pass(|group, key, slot, old| {
-                let touched = with_values[group].get(next[group]).filter(|(s, _)| *s == slot);
-                let values = touched.map_or(&[][..], |(_, v)| {
-                    next[group] += 1;
-                    v
-                });
-                (self.f)(t, key, values, Some(old))
+            lease.pass(|group| {
+                let mut touched = with_values[group].iter();
+                let mut next = touched.next();
+                move |key, slot, old| {
+                    let values = match next {
+                        Some((at, values)) if *at == slot => {
+                            next = touched.next();
+                            *values
+                        }
+                        _ => &[],
+                    };
+                    (self.f)(t, key, values, Some(old))
+                }
             });
         });
         cx.check()?;

@@ -62,9 +62,10 @@ impl Span {
         self.begin(end) <= t
     }
 
-    /// When batches up to `up_to` are over: the newest one that no window needs any more.
+    /// When batches up to `up_to` are over: the newest one that no window needs any more. Windows end later
+    /// than `up_to`, which may lie between two batches of the stream below.
     pub(super) fn past(&self, up_to: Time) -> Time {
-        self.begin(up_to + self.parent) - Duration::from_millis(1)
+        self.begin(up_to)
     }
 }
 

@@ -64,6 +64,9 @@ impl<P: Pipe> Pipe for AboutPipe<P> {
     fn input_records(&self) -> usize {
         self.parent.input_records()
     }
+    fn input_partition(&self, part: usize) -> u64 {
+        self.parent.input_partition(part)
+    }
     fn unpersist(&self) -> bool {
         self.parent.unpersist()
     }

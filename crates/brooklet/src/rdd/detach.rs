@@ -18,6 +18,11 @@ pub(crate) fn one<T: Wire>(mut x: T) -> T {
     x
 }
 
+/// Whether detaching these records would copy any of their texts.
+pub(crate) fn would_copy<T: Wire>(records: &[T]) -> bool {
+    std::mem::needs_drop::<T>() && pinning(records)
+}
+
 /// Detaches a value where it is.
 pub(crate) fn in_place<T: Wire>(x: &mut T) {
     detach(std::slice::from_mut(x));

@@ -22,6 +22,10 @@ pub trait DynPipe<T>: Send + Sync {
     fn dyn_known_len(&self, cx: &TaskCx<'_>, part: usize) -> Result<Option<u64>, TaskError>;
     /// See [`Pipe::input_records`].
     fn dyn_input_records(&self) -> usize;
+    /// See [`Pipe::input_partition`].
+    fn dyn_input_partition(&self, part: usize) -> u64 {
+        part as u64
+    }
     /// See [`Pipe::unpersist`].
     fn dyn_unpersist(&self) -> bool;
     /// See [`Pipe::about`].
@@ -64,6 +68,9 @@ impl<P: Pipe> DynPipe<P::Out> for P {
     }
     fn dyn_input_records(&self) -> usize {
         self.input_records()
+    }
+    fn dyn_input_partition(&self, part: usize) -> u64 {
+        self.input_partition(part)
     }
     fn dyn_unpersist(&self) -> bool {
         self.unpersist()
@@ -116,6 +123,9 @@ impl<T: 'static> DynPipe<T> for Base<T> {
     }
     fn dyn_input_records(&self) -> usize {
         self.0.0.dyn_input_records()
+    }
+    fn dyn_input_partition(&self, part: usize) -> u64 {
+        self.0.0.dyn_input_partition(part)
     }
     fn dyn_unpersist(&self) -> bool {
         self.0.0.dyn_unpersist()
@@ -174,6 +184,9 @@ impl<T: 'static> Pipe for Erased<T> {
     }
     fn input_records(&self) -> usize {
         self.0.dyn_input_records()
+    }
+    fn input_partition(&self, part: usize) -> u64 {
+        self.0.dyn_input_partition(part)
     }
     fn erase(self: Arc<Self>) -> Erased<T> {
         (*self).clone()

@@ -117,6 +117,11 @@ impl<T> Kept<T> {
         self.early == 0
     }
 
+    /// All records, if none is on disk.
+    pub(crate) fn records(&self) -> Option<&[T]> {
+        self.is_in_memory().then_some(&self.v)
+    }
+
     /// All records; those on disk are read.
     pub(crate) fn in_memory(&self, cx: &TaskCx<'_>) -> Result<Cow<'_, [T]>, TaskError>
     where

@@ -123,6 +123,9 @@ impl<T: Wire> Pipe for PersistPipe<T> {
     fn input_records(&self) -> usize {
         self.parent.input_records()
     }
+    fn input_partition(&self, part: usize) -> u64 {
+        self.parent.input_partition(part)
+    }
     fn known_len(&self, cx: &TaskCx<'_>, part: usize) -> Result<Option<u64>, TaskError> {
         Ok(Some(self.read(cx, part)?.items().len() as u64))
     }

@@ -67,6 +67,12 @@ pub trait Pipe: Send + Sync + 'static {
         usize::MAX
     }
 
+    /// Which partition of its input the records of partition `part` come from: the same number in every batch,
+    /// as event times are followed for each. All blocks of a receiver are one.
+    fn input_partition(&self, part: usize) -> u64 {
+        part as u64
+    }
+
     /// The common type. What is erased already stays as it is: another box would copy every chunk.
     fn erase(self: Arc<Self>) -> Erased<Self::Out>
     where
@@ -238,6 +244,9 @@ macro_rules! forward {
         }
         fn input_records(&self) -> usize {
             self.parent.input_records()
+        }
+        fn input_partition(&self, part: usize) -> u64 {
+            self.parent.input_partition(part)
         }
         fn lineage(&self, out: &mut $crate::rdd::Lineage) {
             out.step(&self.site, self.parent.partitions());

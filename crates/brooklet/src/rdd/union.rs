@@ -37,6 +37,18 @@ impl<T: 'static> Pipe for UnionPipe<T> {
     fn input_records(&self) -> usize {
         self.0.iter().fold(0, |n, p| n.saturating_add(p.input_records()))
     }
+    /// Numbers of its own for each side, also where sides are unions.
+    fn input_partition(&self, part: usize) -> u64 {
+        let mut rest = part;
+        for (side, p) in (1u64..).zip(&self.0) {
+            if rest < p.partitions() {
+                let of_side = p.input_partition(rest).wrapping_add(side << 32);
+                return of_side.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            }
+            rest -= p.partitions();
+        }
+        part as u64
+    }
     fn lineage(&self, out: &mut super::Lineage) {
         out.step(&"union", self.partitions());
         self.0.iter().for_each(|p| out.branch(|out| p.lineage(out)));

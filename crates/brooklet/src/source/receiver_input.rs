@@ -156,6 +156,10 @@ impl<T: Wire> DynPipe<T> for BlocksPipe<T> {
     fn dyn_input_records(&self) -> usize {
         self.blocks.iter().map(|b| b.records as usize).sum()
     }
+    /// Blocks are parts of one sequence.
+    fn dyn_input_partition(&self, _: usize) -> u64 {
+        0
+    }
     fn dyn_unpersist(&self) -> bool {
         false
     }

@@ -11,6 +11,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::cell::{Left, State};
+use super::log::{UndoLog, Was};
 use super::slots::Slots;
 use crate::Time;
 use crate::data::{Key, Wire};
@@ -32,26 +33,12 @@ struct Meta {
     kept: bool,
 }
 
-/// What undoing one change needs.
-struct Op<S> {
-    slot: u32,
-    /// The slot that stood before it in the list by time.
+/// Where a slot stood in the list by time.
+#[derive(Clone, Copy)]
+struct Stood {
+    /// The slot before it.
     after: u32,
     touched: u64,
-    was: Was<S>,
-}
-
-enum Was<S> {
-    /// The key wasn't there.
-    Absent,
-    /// The same value: only `touched` changed.
-    Same,
-    /// This value.
-    Value(S),
-    /// This value, and the key was in the index.
-    Removed(S),
-    /// The key was in the index; its value is in the version's `whole`.
-    Unlisted,
 }
 
 /// The changes of one batch.
@@ -59,7 +46,9 @@ struct Version<S> {
     time: Time,
     /// All values from before the batch, when it went over all of them.
     whole: Option<Slots<S>>,
-    ops: Vec<Op<S>>,
+    ops: UndoLog<S>,
+    /// For each of `ops`, in tables that are listed by time.
+    stood: Vec<Stood>,
     /// Slots whose keys the batch has removed.
     removed: Vec<u32>,
 }
@@ -79,7 +68,7 @@ pub(crate) struct Group<K, S> {
     versions: VecDeque<Version<S>>,
     /// Memory of a `whole` that isn't needed any more.
     spare: Option<Slots<S>>,
-    spare_ops: Vec<Op<S>>,
+    spare_ops: UndoLog<S>,
     /// Times that the index was built anew.
     pub(super) resizes: u64,
 }
@@ -119,7 +108,7 @@ impl<K, S> Group<K, S> {
             by_time,
             versions: VecDeque::new(),
             spare: None,
-            spare_ops: Vec::new(),
+            spare_ops: UndoLog::default(),
             resizes: 0,
         }
     }
@@ -146,14 +135,33 @@ impl<K, S> Group<K, S> {
         crate::rdd::combine::prefetch(self.index.as_ptr().wrapping_add(i));
     }
 
-    /// Second step: asks for the slot that the index names first.
+    /// Second step: asks for the slot that the index names.
     #[inline]
     pub(super) fn prefetch_slot(&self, hash: u32) {
-        let e = self.index[hash as usize & (self.index.len() - 1)];
+        let mask = self.index.len() - 1;
+        let (mut i, tag) = (hash as usize & mask, tag(hash));
+        let mut e = self.index[i];
+        while e != 0 && e & 0xFF00_0000 != tag {
+            i = (i + 1) & mask;
+            e = self.index[i];
+        }
         let slot = (e & 0xFF_FFFF).wrapping_sub(1) as usize;
         self.keys.prefetch(slot);
         self.vals.prefetch(slot);
         crate::rdd::combine::prefetch(self.meta.as_ptr().wrapping_add(slot));
+    }
+
+    pub(super) fn key_at(&self, slot: u32) -> Option<&K> {
+        self.keys.get(slot as usize)
+    }
+
+    pub(super) fn value_at(&self, slot: u32) -> Option<&S> {
+        self.vals.get(slot as usize)
+    }
+
+    #[inline]
+    pub(super) fn prefetch_value(&self, slot: u32) {
+        self.vals.prefetch(slot as usize);
     }
 
     /// The batch whose changes are logged now.
@@ -161,7 +169,7 @@ impl<K, S> Group<K, S> {
     fn log(&mut self, t: Time) -> &mut Version<S> {
         if self.versions.back().is_none_or(|v| v.time != t) {
             let ops = std::mem::take(&mut self.spare_ops);
-            self.versions.push_back(Version { time: t, whole: None, ops, removed: Vec::new() });
+            self.versions.push_back(Version { time: t, whole: None, ops, stood: Vec::new(), removed: Vec::new() });
         }
         let last = self.versions.len() - 1;
         &mut self.versions[last]
@@ -247,7 +255,17 @@ impl<K, S> Group<K, S> {
             after = self.unlink(slot);
             self.link(slot, self.newest);
         }
-        self.log(t).ops.push(Op { slot, after, touched, was });
+        self.push(t, (slot, was), Stood { after, touched });
+    }
+
+    #[inline]
+    fn push(&mut self, t: Time, (slot, was): (u32, Was<S>), stood: Stood) {
+        let by_time = self.by_time;
+        let log = self.log(t);
+        log.ops.push(slot, was);
+        if by_time {
+            log.stood.push(stood);
+        }
     }
 
     /// A new key with its value.
@@ -267,14 +285,14 @@ impl<K, S> Group<K, S> {
         self.vals.put(i, val);
         self.meta[i] = Meta { touched: t.millis(), hash, prev: NONE, next: NONE, kept: true };
         self.live += 1;
-        if self.live * 4 > self.index.len() * 3 {
+        if self.live * 2 > self.index.len() {
             self.reindex(self.index.len() * 2);
         }
         self.list_in(slot);
         if self.by_time {
             self.link(slot, self.newest);
         }
-        self.log(t).ops.push(Op { slot, after: NONE, touched: 0, was: Was::Absent });
+        self.push(t, (slot, Was::Absent), Stood { after: NONE, touched: 0 });
         slot
     }
 
@@ -284,8 +302,8 @@ impl<K, S> Group<K, S> {
         let after = if self.by_time { self.unlink(slot) } else { NONE };
         let touched = self.meta[slot as usize].touched;
         self.live -= 1;
+        self.push(t, (slot, was), Stood { after, touched });
         let log = self.log(t);
-        log.ops.push(Op { slot, after, touched, was });
         log.removed.push(slot);
     }
 
@@ -293,8 +311,9 @@ impl<K, S> Group<K, S> {
     pub(super) fn undo(&mut self, newer_than: Time) {
         while self.versions.back().is_some_and(|v| v.time > newer_than) {
             let Some(mut v) = self.versions.pop_back() else { return };
-            for op in v.ops.drain(..).rev() {
-                self.undo_one(op);
+            while let Some((slot, was)) = v.ops.pop() {
+                let stood = if self.by_time { v.stood.pop() } else { None };
+                self.undo_one(slot, was, stood);
             }
             self.spare_ops = v.ops;
             if let Some(mut whole) = v.whole {
@@ -306,18 +325,18 @@ impl<K, S> Group<K, S> {
         }
     }
 
-    fn undo_one(&mut self, op: Op<S>) {
-        let i = op.slot as usize;
-        let relist = matches!(op.was, Was::Removed(_) | Was::Unlisted);
-        match op.was {
+    fn undo_one(&mut self, slot: u32, was: Was<S>, stood: Option<Stood>) {
+        let i = slot as usize;
+        let relist = matches!(was, Was::Removed(_) | Was::Unlisted);
+        match was {
             Was::Absent => {
-                self.list_out(op.slot);
+                self.list_out(slot);
                 if self.by_time {
-                    self.unlink(op.slot);
+                    self.unlink(slot);
                 }
                 self.live -= 1;
                 drop((self.vals.take(i), self.keys.take(i)));
-                self.free.push(op.slot);
+                self.free.push(slot);
                 return;
             }
             Was::Same | Was::Unlisted => {}
@@ -325,14 +344,16 @@ impl<K, S> Group<K, S> {
         }
         if relist {
             self.live += 1;
-            self.list_in(op.slot);
+            self.list_in(slot);
         } else if self.by_time {
-            self.unlink(op.slot);
+            self.unlink(slot);
         }
-        if self.by_time {
-            self.link(op.slot, op.after);
+        if let Some(stood) = stood {
+            self.link(slot, stood.after);
+            self.meta[i].touched = stood.touched;
+        } else {
+            self.meta[i].kept = false;
         }
-        self.meta[i].touched = op.touched;
     }
 
     /// Versions before `up_to` won't be read any more, nor will batches up to it be undone.
@@ -364,7 +385,11 @@ impl<K, S> Group<K, S> {
         if self.versions.back().is_some_and(|v| v.time > t) {
             return self.read_older(t, from, (out, n), get);
         }
-        let push = |out: &mut Vec<U>, k: &K, v: &S| out.extend(get(k, v));
+        let push = |out: &mut Vec<U>, k: &K, v: &S| {
+            if let Some(x) = get(k, v) {
+                out.push(x);
+            }
+        };
         self.vals.each_with(&self.keys, from, out, push, |out| out.len() >= n)
     }
 
@@ -379,13 +404,7 @@ impl<K, S> Group<K, S> {
         let mut base = &self.vals;
         let mut over: HashMap<usize, Option<&S>> = HashMap::new();
         for v in self.versions.iter().rev().take_while(|v| v.time > t) {
-            for op in v.ops.iter().rev() {
-                match &op.was {
-                    Was::Absent => drop(over.insert(op.slot as usize, None)),
-                    Was::Value(x) | Was::Removed(x) => drop(over.insert(op.slot as usize, Some(x))),
-                    Was::Same | Was::Unlisted => {}
-                }
-            }
+            over.extend(v.ops.before().map(|(slot, old)| (slot as usize, old)));
             if let Some(whole) = &v.whole {
                 base = whole;
                 over.clear();
@@ -424,8 +443,8 @@ impl<K, S> Group<K, S> {
         mut f: impl FnMut(u32, &K, Option<(&S, u64)>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(version) = self.versions.back().filter(|v| v.time == t) else { return Ok(()) };
-        for op in &version.ops {
-            let i = op.slot as usize;
+        for slot in version.ops.slots() {
+            let i = slot as usize;
             let Meta { hash, touched, .. } = self.meta[i];
             if let Some(k) = self.keys.get(i) {
                 f(hash, k, self.vals.get(i).map(|v| (v, touched)))?;
@@ -457,7 +476,7 @@ impl<K, S> Group<K, S> {
             order.extend((0..self.keys.len() as u32).filter(|i| self.vals.is_full(*i as usize)));
         }
         let mut new = Group::new(self.by_time);
-        new.index = vec![0; (order.len() * 2).next_power_of_two().max(8)];
+        new.index = vec![0; (order.len() * 2 + 1).next_power_of_two().max(8)];
         new.resizes = self.resizes + 1;
         for old in order {
             let m = self.meta[old as usize];
@@ -554,7 +573,7 @@ impl<K: Key, S: Wire> Group<K, S> {
         r
     }
 
-    /// Sets the value of a key to what `f` makes of it, or removes the key.
+    /// Sets the value of a key to what `f` makes of it, or removes the key. Returns its slot.
     #[inline]
     pub(super) fn upsert(
         &mut self,
@@ -562,24 +581,39 @@ impl<K: Key, S: Wire> Group<K, S> {
         key: &K,
         t: Time,
         f: impl FnOnce(Option<&S>) -> Option<S>,
-    ) {
+    ) -> Option<u32> {
         let Some(slot) = self.find(hash, key) else {
-            if let Some(new) = f(None) {
-                self.insert(hash, detach::one(key.clone()), detach::one(new), t);
-            }
-            return;
+            let new = f(None)?;
+            return Some(self.insert(hash, detach::one(key.clone()), detach::one(new), t));
         };
+        self.upsert_slot(slot, t, f).then_some(slot)
+    }
+
+    /// [`Group::upsert`] of a key that is there, by its slot. Whether it still is.
+    ///
+    /// # Panics
+    /// For a slot without a key.
+    #[inline]
+    pub(super) fn upsert_slot(
+        &mut self,
+        slot: u32,
+        t: Time,
+        f: impl FnOnce(Option<&S>) -> Option<S>,
+    ) -> bool {
         let i = slot as usize;
-        // SAFETY: the index names slots that have values.
-        let new = f(Some(unsafe { self.vals.at(i) })).map(detach::one);
-        // SAFETY: as above; `write` or `empty` follows at once.
+        let new = f(self.vals.get(i)).map(detach::one);
+        assert!(self.vals.is_full(i), "a slot without a key");
+        // SAFETY: it is full; `write` or `empty` follows at once.
         let before = unsafe { self.vals.read(i) };
+        let there = new.is_some();
         match new {
             Some(new) => {
                 self.vals.write(i, new);
-                let Meta { touched, kept, .. } = self.meta[i];
-                if touched != t.millis() || !kept {
+                if self.by_time {
                     self.touched(slot, t, Was::Value(before));
+                } else {
+                    // Logged every time: that is less than looking whether it was.
+                    self.log(t).ops.push(slot, Was::Value(before));
                 }
             }
             None => {
@@ -587,6 +621,7 @@ impl<K: Key, S: Wire> Group<K, S> {
                 self.remove(slot, t, Was::Removed(before));
             }
         }
+        there
     }
 
     /// Tells `f` of the keys that were touched before `before` and removes them, least recently touched first.

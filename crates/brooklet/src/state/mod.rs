@@ -2,6 +2,7 @@
 //!
 //! - `slots`: values in numbered places
 //! - `group`: the table of one of 256 key groups
+//! - `log`: what a batch has changed in a group, to be undone
 //! - `tables`: the partitions of one stateful operator; the lease under which a batch changes one
 //! - `durable`: keyed state as checkpoints see it
 //! - `cell`: what a user's function sees of one key
@@ -14,6 +15,7 @@ mod disk;
 pub(crate) mod durable;
 mod group;
 mod limit;
+mod log;
 mod slots;
 mod store;
 mod tables;
@@ -25,4 +27,4 @@ pub(crate) use disk::{DiskState, DiskTables, RunTables};
 pub(crate) use limit::Bounded;
 pub(crate) use store::{KeyedLease, KeyedStates, Versions};
 pub(crate) use watch::Watched;
-pub(crate) use tables::{Beside, Lease, Tables};
+pub(crate) use tables::{Beside, Lease, Place, Tables};

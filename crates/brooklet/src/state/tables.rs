@@ -50,6 +50,8 @@ pub(crate) struct Tables<K, S, X = ()> {
     site: Site,
     by_time: bool,
     limit: Option<Bounded>,
+    /// Somebody knows numbers of slots: they stay.
+    fixed: bool,
     /// Versions up to this time are forgotten.
     forgotten: AtomicU64,
     /// Keys of each partition, as of its last batch.
@@ -73,10 +75,17 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
             site,
             by_time,
             limit: None,
+            fixed: false,
             forgotten: AtomicU64::new(0),
             keys: (0..partitions).map(|_| AtomicUsize::new(0)).collect(),
             undone: AtomicU64::new(0),
         }
+    }
+
+    /// The same with slots that keep their numbers as long as their keys are there; the tables don't shrink.
+    pub(crate) fn with_fixed_slots(mut self) -> Self {
+        self.fixed = true;
+        self
     }
 
     pub(crate) fn partitions(&self) -> usize {
@@ -107,6 +116,20 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
     ) -> Result<(), E> {
         let p = self.parts[part].get();
         p.groups.iter().flatten().try_for_each(|g| g.each(&mut f))
+    }
+
+    /// The place of a key that is there.
+    pub(crate) fn place(&self, part: usize, hash: u32, key: &K) -> Option<Place> {
+        let p = self.parts[part].get();
+        let slot = p.groups[usize::from(group_of(hash))].as_ref()?.find(hash, key)?;
+        Some(Place::new(hash, slot))
+    }
+
+    /// A partition as it is, to look at. Nothing is changed or undone.
+    pub(crate) fn look(&self, part: usize) -> Lease<'_, K, S, X> {
+        let p = self.parts[part].get();
+        let t = p.version;
+        Lease { tables: self, part, p, base: t, t, committed: true }
     }
 
     /// Looks at what is kept beside the keys of a partition, or changes it before the first batch.
@@ -239,6 +262,26 @@ impl<K: Key, S: Wire, X: Beside> Load<'_, K, S, X> {
     }
 }
 
+/// Where a key is in its partition, as long as it is there: key group and slot.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Place(u32);
+
+impl Place {
+    fn new(hash: u32, slot: u32) -> Place {
+        Place(u32::from(group_of(hash)) << 24 | slot)
+    }
+
+    #[inline]
+    pub(crate) fn group(self) -> u8 {
+        (self.0 >> 24) as u8
+    }
+
+    #[inline]
+    fn slot(self) -> u32 {
+        self.0 & 0xFF_FFFF
+    }
+}
+
 /// The right to change one partition for one batch.
 pub(crate) struct Lease<'a, K: Key, S: Wire, X: Beside = ()> {
     tables: &'a Tables<K, S, X>,
@@ -278,11 +321,55 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
         self.group(hash).with(hash, key, t, f)
     }
 
-    /// Sets the state of a key to what `f` makes of it, or removes the key: for operators' own functions.
+    /// Sets the state of a key to what `f` makes of it, or removes the key: for operators' own functions. Returns
+    /// where the key is, if it is there.
     #[inline]
-    pub(crate) fn upsert(&mut self, hash: u32, key: &K, f: impl FnOnce(Option<&S>) -> Option<S>) {
+    pub(crate) fn upsert(
+        &mut self,
+        hash: u32,
+        key: &K,
+        f: impl FnOnce(Option<&S>) -> Option<S>,
+    ) -> Option<Place> {
         let t = self.t;
-        self.group(hash).upsert(hash, key, t, f);
+        let slot = self.group(hash).upsert(hash, key, t, f)?;
+        Some(Place::new(hash, slot))
+    }
+
+    /// [`Lease::upsert`] of a key that is there.
+    #[inline]
+    pub(crate) fn upsert_at(&mut self, at: Place, f: impl FnOnce(Option<&S>) -> Option<S>) {
+        let t = self.t;
+        if let Some(g) = &mut self.p.groups[usize::from(at.group())] {
+            g.upsert_slot(at.slot(), t, f);
+        }
+    }
+
+    /// Where a key is.
+    pub(crate) fn place(&self, hash: u32, key: &K) -> Option<Place> {
+        self.find(hash, key).map(|slot| Place::new(hash, slot))
+    }
+
+    /// Asks for the memory of a key's state.
+    #[inline]
+    pub(crate) fn prefetch_at(&self, at: Place) {
+        if let Some(g) = &self.p.groups[usize::from(at.group())] {
+            g.prefetch_value(at.slot());
+        }
+    }
+
+    /// The key at a place, also when it was removed by this batch.
+    pub(crate) fn key_at(&self, at: Place) -> Option<&K> {
+        self.p.groups[usize::from(at.group())].as_ref()?.key_at(at.slot())
+    }
+
+    /// The state of the key at a place.
+    pub(crate) fn state_at(&self, at: Place) -> Option<&S> {
+        self.p.groups[usize::from(at.group())].as_ref()?.value_at(at.slot())
+    }
+
+    /// What is kept beside the keys, to look at.
+    pub(crate) fn beside(&self) -> &X {
+        &self.p.extra
     }
 
     /// What is kept beside the keys.
@@ -298,13 +385,16 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
         n
     }
 
-    /// Goes over all keys: `f` gets each key group's number, key, slot and value, and returns the new value, or
-    /// none to remove the key. Comes before any other change.
-    pub(crate) fn pass(&mut self, mut f: impl FnMut(usize, &K, u32, S) -> Option<S>) {
+    /// Goes over all keys, group by group: what `f` makes for a group gets each of its keys with slot and value,
+    /// least slot first, and returns the new value, or none to remove the key. Comes before any other change.
+    pub(crate) fn pass<G>(&mut self, mut f: impl FnMut(usize) -> G)
+    where
+        G: FnMut(&K, u32, S) -> Option<S>,
+    {
         let t = self.t;
         for (i, g) in self.p.groups.iter_mut().enumerate() {
             if let Some(g) = g {
-                g.pass(t, |k, slot, v| f(i, k, slot, v));
+                g.pass(t, f(i));
             }
         }
     }
@@ -356,10 +446,8 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
     pub(crate) fn commit(mut self) {
         self.committed = true;
         self.tables.keys[self.part].store(self.p.len(), Relaxed);
-        for g in self.p.groups.iter_mut() {
-            if let Some(group) = g {
-                group.shrink();
-            }
+        if !self.tables.fixed {
+            self.p.groups.iter_mut().flatten().for_each(|g| g.shrink());
         }
     }
 }

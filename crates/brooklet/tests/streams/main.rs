@@ -3,10 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::type_complexity)] // a failed step is a failed test
 
+mod batch_time;
 mod bounded_state;
+mod cases;
 mod checkpoint;
 mod compile_fail;
 mod engines;
+mod event_time;
 mod external;
 mod failures;
 mod life_cycle;
@@ -19,6 +22,7 @@ mod review;
 mod save;
 mod seams;
 mod serve;
+mod stateful;
 
 use std::time::Duration;
 

@@ -41,6 +41,11 @@ impl<F: InputFormat> Pipe for FilePipe<F> {
 
     fn wide(&self, _: &mut Vec<Arc<dyn TaskBody>>) {}
 
+    /// How a batch's files are cut and grouped changes from batch to batch.
+    fn input_partition(&self, _: usize) -> u64 {
+        0
+    }
+
     /// An estimate: a record has about 64 bytes.
     fn input_records(&self) -> usize {
         let bytes = self.slice.parts.iter().flatten().map(|s| (s.end - s.start) / 64 + 1);

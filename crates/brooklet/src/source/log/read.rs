@@ -108,6 +108,11 @@ impl Pipe for LogPipe {
         self.slice.partitions.len()
     }
     fn wide(&self, _: &mut Vec<Arc<dyn TaskBody>>) {}
+
+    /// How a batch's files are cut and grouped changes from batch to batch.
+    fn input_partition(&self, _: usize) -> u64 {
+        0
+    }
     fn known_len(&self, _: &TaskCx<'_>, part: usize) -> Result<Option<u64>, TaskError> {
         Ok(Some(self.slice.partitions[part].iter().map(|r| r.records).sum()))
     }

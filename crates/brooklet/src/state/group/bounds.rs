@@ -1,11 +1,12 @@
 //! What limits and metrics need of a key group.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
-use super::{Group, NONE, Was};
+use super::{Group, NONE};
 use crate::Time;
 use crate::data::{Key, Wire};
 use crate::rdd::behind;
+use crate::state::log::Was;
 
 /// Keys that are looked at to find what keys and values own.
 const SAMPLES: usize = 8;
@@ -41,20 +42,10 @@ impl<K: Key, S: Wire> Group<K, S> {
             let before = slots.clone().map(|i| of(i, whole.get(i))).sum();
             return (before, slots.map(|i| of(i, self.vals.get(i))).sum());
         }
-        let (mut before, mut now, mut seen) = (0, 0, HashSet::new());
-        for op in &version.ops {
-            let i = op.slot as usize;
-            let was = match &op.was {
-                Was::Same | Was::Unlisted => continue,
-                Was::Absent => None,
-                Was::Value(v) | Was::Removed(v) => Some(v),
-            };
-            // The first one has the value from before the batch.
-            if seen.insert(i) {
-                before += of(i, was);
-                now += of(i, self.vals.get(i));
-            }
-        }
+        // The oldest change of a slot has the value from before the batch.
+        let firsts: HashMap<u32, Option<&S>> = version.ops.before().collect();
+        let before = firsts.iter().map(|(slot, was)| of(*slot as usize, *was)).sum();
+        let now = firsts.keys().map(|slot| of(*slot as usize, self.vals.get(*slot as usize))).sum();
         (before, now)
     }
 

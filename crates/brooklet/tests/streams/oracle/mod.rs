@@ -20,6 +20,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner
 use program::{Feed, Form, INPUTS, Pair, Program};
 use stream::{Blocks, Push, Script, Trips};
 
+use super::cases::{cases as asked, config};
 use super::{conf, sorted};
 
 /// What `persist` is tried with.
@@ -36,6 +37,7 @@ const LIMIT: usize = 4_000;
 
 /// Programs to try; the tests with failures and with received blocks try a part of that.
 const PROGRAMS: u32 = 24_000;
+pub const ALL_CASES: u32 = PROGRAMS + PROGRAMS / 6 + PROGRAMS / 12;
 
 /// Bytes that the block store may hold where it is to be too small.
 const LITTLE_MEMORY: usize = 40;
@@ -215,12 +217,13 @@ fn cases(flaky: bool) -> impl Strategy<Value = Case> {
 }
 
 /// Tries `n` cases; a failing one is shown in its smallest form.
-fn check(n: u32, cases: impl Strategy<Value = Case>, run: impl FnMut(&Case) -> Seen) {
-    check_with(TestRunner::new(config(n)), cases, run);
-}
-
-fn config(cases: u32) -> Config {
-    Config { cases, failure_persistence: None, ..Config::default() }
+fn check(
+    name: &str,
+    share: u32,
+    cases: impl Strategy<Value = Case>,
+    run: impl FnMut(&Case) -> Seen,
+) {
+    check_with(TestRunner::new(config(name, share)), cases, run);
 }
 
 fn check_with(
@@ -269,20 +272,24 @@ impl Coverage {
 #[test]
 fn generated_programs_give_what_a_plain_recomputation_gives() {
     let mut coverage = Coverage::default();
-    check(PROGRAMS, cases(false), |case| {
+    check("operators", PROGRAMS, cases(false), |case| {
         coverage.note(case);
         case.run()
     });
+    let tried = asked(PROGRAMS);
+    if tried < PROGRAMS / 10 {
+        return; // too few to say
+    }
     // Each operator in each form, with records.
     let Coverage { operators, failed_batches } = coverage;
     assert_eq!(operators.len(), 52, "{operators:?}");
-    assert!(operators.values().all(|n| *n > PROGRAMS / 200), "{operators:?}");
-    assert!(failed_batches > PROGRAMS / 20, "only {failed_batches} batches lacked an RDD");
+    assert!(operators.values().all(|n| *n > tried / 200), "{operators:?}");
+    assert!(failed_batches > tried / 20, "only {failed_batches} batches lacked an RDD");
 }
 
 #[test]
 fn tasks_that_fail_and_are_tried_again_change_nothing() {
-    check(PROGRAMS / 6, cases(true), Case::run);
+    check("operators, tasks tried again", PROGRAMS / 6, cases(true), Case::run);
 }
 
 /// A folder for spilled blocks that goes at the end.
@@ -305,7 +312,7 @@ fn received_blocks_beyond_the_memory_limit_are_read_back() {
     let folder =
         Folder(std::env::temp_dir().join(format!("brooklet-oracle-{}", std::process::id())));
     std::fs::create_dir_all(&folder.0).unwrap();
-    let (spilled, asked) = (AtomicUsize::new(0), PROGRAMS / 12);
+    let (spilled, tried) = (AtomicUsize::new(0), asked(PROGRAMS / 12));
     // A receiver has no way to have no RDD: what it has not received is an empty batch.
     let received = cases(false).prop_map(|mut case| {
         for batch in case.feeds.iter_mut().flatten() {
@@ -314,14 +321,14 @@ fn received_blocks_beyond_the_memory_limit_are_read_back() {
         case.little_memory = true;
         case.fitted()
     });
-    check(asked, received, |case| {
+    check("operators, received blocks", PROGRAMS / 12, received, |case| {
         let conf = case.conf().local_dir(&folder.0);
         case.run_received(conf, || {
             spilled.fetch_add(usize::from(files(&folder.0) > 0), Relaxed);
         })
     });
     let spilled = spilled.load(Relaxed);
-    assert!(spilled > asked as usize / 10, "only {spilled} batches had blocks on disk");
+    assert!(spilled >= tried as usize / 10, "only {spilled} batches had blocks on disk");
 }
 
 /// The oracle and the generator aren't blind: a program that is wrong in one place is found, and what is
@@ -330,7 +337,8 @@ fn received_blocks_beyond_the_memory_limit_are_read_back() {
 fn a_wrong_operator_is_found_and_shown_as_a_short_program() {
     let wrong = std::panic::catch_unwind(|| {
         let always_the_same = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-        let runner = TestRunner::new_with_rng(config(2_000), always_the_same);
+        let config = Config { cases: 2_000, failure_persistence: None, ..Config::default() };
+        let runner = TestRunner::new_with_rng(config, always_the_same);
         check_with(runner, cases(false), |case| {
             let mut seen = case.expected();
             if case.program.steps.iter().any(|s| matches!(s.op, program::Op::GroupByKey(_))) {

@@ -5,7 +5,7 @@
 mod actions;
 mod edges;
 mod files;
-mod oracle;
+pub mod oracle;
 mod partitions;
 
 use std::fmt::Debug;

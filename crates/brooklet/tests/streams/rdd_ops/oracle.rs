@@ -8,8 +8,12 @@ use brooklet::testing::TestEngine;
 use brooklet::{Partitioner, Rdd, Result};
 use proptest::prelude::*;
 
+use super::super::cases::config;
 use super::super::{conf, sorted};
 use super::records_on;
+
+/// Cases to try.
+pub const ALL_CASES: u32 = 1_500;
 
 type Pair = (i64, i64);
 type Parts = Vec<Vec<Pair>>;
@@ -591,7 +595,7 @@ fn side(parts: &[Vec<(bool, i64, i64)>], left: bool) -> Parts {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_500) })]
+    #![proptest_config(config("operators of RDDs", ALL_CASES))]
 
     #[test]
     fn operators_agree_with_plain_programs(

@@ -1,0 +1,91 @@
+//! The undo log of one batch in one key group: packed, since every changed key costs an entry.
+
+/// What undoing one change needs.
+pub(super) enum Was<S> {
+    /// The key wasn't there.
+    Absent,
+    /// The same value: only its time changed.
+    Same,
+    /// This value.
+    Value(S),
+    /// This value, and the key was in the index.
+    Removed(S),
+    /// The key was in the index; its value is kept elsewhere.
+    Unlisted,
+}
+
+const ABSENT: u32 = 0;
+const SAME: u32 = 1 << 24;
+const VALUE: u32 = 2 << 24;
+const REMOVED: u32 = 3 << 24;
+const UNLISTED: u32 = 4 << 24;
+const SLOT: u32 = 0xFF_FFFF;
+
+/// Changes in order.
+pub(super) struct UndoLog<S> {
+    /// Kind and slot.
+    ops: Vec<u32>,
+    /// The values of those kinds that have one.
+    olds: Vec<S>,
+}
+
+impl<S> Default for UndoLog<S> {
+    fn default() -> Self {
+        UndoLog { ops: Vec::new(), olds: Vec::new() }
+    }
+}
+
+impl<S> UndoLog<S> {
+    #[inline]
+    pub(super) fn push(&mut self, slot: u32, was: Was<S>) {
+        let kind = match was {
+            Was::Absent => ABSENT,
+            Was::Same => SAME,
+            Was::Unlisted => UNLISTED,
+            Was::Value(old) => {
+                self.olds.push(old);
+                VALUE
+            }
+            Was::Removed(old) => {
+                self.olds.push(old);
+                REMOVED
+            }
+        };
+        self.ops.push(kind | slot);
+    }
+
+    /// Takes the newest change out.
+    pub(super) fn pop(&mut self) -> Option<(u32, Was<S>)> {
+        let op = self.ops.pop()?;
+        let was = match op & !SLOT {
+            ABSENT => Was::Absent,
+            SAME => Was::Same,
+            UNLISTED => Was::Unlisted,
+            VALUE => Was::Value(self.olds.pop()?),
+            _ => Was::Removed(self.olds.pop()?),
+        };
+        Some((op & SLOT, was))
+    }
+
+    /// The changed slots, oldest change first.
+    pub(super) fn slots(&self) -> impl Iterator<Item = u32> {
+        self.ops.iter().map(|op| op & SLOT)
+    }
+
+    /// Newest first: each slot with its value before, or none where the key wasn't there. Changes that say
+    /// nothing of values are left out.
+    pub(super) fn before(&self) -> impl Iterator<Item = (u32, Option<&S>)> {
+        let mut olds = self.olds.iter().rev();
+        self.ops.iter().rev().filter_map(move |op| match op & !SLOT {
+            ABSENT => Some((op & SLOT, None)),
+            VALUE | REMOVED => Some((op & SLOT, olds.next())),
+            _ => None,
+        })
+    }
+
+    /// Forgets everything and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.ops.clear();
+        self.olds.clear();
+    }
+}
