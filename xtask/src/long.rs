@@ -43,6 +43,11 @@ const RUNS: &[Run] = &[
         "[N]: contexts started and stopped; threads and open files (default 1000)",
         |args| soak("starts", args),
     ),
+    (
+        "state-disk",
+        "[KEYS]: that many keys with states on disk, touched at random; memory, counts (default 20 M)",
+        |args| soak("state-disk", args),
+    ),
     ("collisions", "keys that collide under a known seed against ordinary ones", |args| {
         soak("collisions", args)
     }),

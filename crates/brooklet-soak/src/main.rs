@@ -18,6 +18,7 @@ mod process;
 mod server;
 mod slow_output;
 mod starts;
+mod state_disk;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,8 @@ fn main() -> ExitCode {
         ["detach"] => detach::run(),
         ["external"] => external::run(1_000),
         ["external", megabytes] => number(megabytes).and_then(external::run),
+        ["state-disk"] => state_disk::run(20_000_000),
+        ["state-disk", keys] => number(keys).and_then(state_disk::run),
         ["starts"] => starts::run(1_000),
         ["starts", times] => number(times).and_then(starts::run),
         ["collisions"] => collisions::run(),

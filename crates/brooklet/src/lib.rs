@@ -34,7 +34,7 @@ pub use block::StorageLevel;
 pub use checkpoint::CheckpointError;
 pub use conf::{
     Conf, ConfEntry, ConfKey, ConfKind, ConfOrigin, FailurePolicy, QueuePolicy, RefusedKeys,
-    defaults,
+    StateStore, defaults,
 };
 pub use context::{
     CheckpointMetrics, CheckpointOptions, Context, ContextState, StreamingContext, StreamingContextBuilder,
@@ -59,6 +59,6 @@ pub use scheduler::{
     StreamingListener,
 };
 pub use source::{Input, Queue, QueueOptions, SliceInfo, TextQueue};
-pub use state::State;
+pub use state::{OnFull, State, StateLimit};
 pub use text::Str;
 pub use time::{Interval, Time, format_duration, millis, minutes, parse_duration, seconds};

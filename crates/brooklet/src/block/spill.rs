@@ -135,6 +135,11 @@ impl Segment {
     pub(crate) fn records(&self) -> u64 {
         self.records
     }
+
+    /// Bytes in the file.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.end - self.at
+    }
 }
 
 impl fmt::Debug for Segment {
@@ -163,6 +168,11 @@ impl SpillWriter {
             .blocks
             .new_path(|n| format!("task.{n}.spill"))
             .map_err(|(path, e)| error(&path, e))?;
+        SpillWriter::at(spills, path)
+    }
+
+    /// One at a path where nothing is yet.
+    pub(crate) fn at(spills: &Arc<Spills>, path: PathBuf) -> Result<SpillWriter, TaskError> {
         let out = File::create_new(&path).map_err(|e| error(&path, e))?;
         spills.live.fetch_add(1, Relaxed);
         spills.files.fetch_add(1, Relaxed);

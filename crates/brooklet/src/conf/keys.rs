@@ -41,6 +41,8 @@ pub struct RefusedKeys {
 const QUEUE_POLICIES: &[&str] = &["wait", "merge", "fail"];
 /// What the kinds of failure policies are called.
 const FAILURE_POLICIES: &[&str] = &["stop", "skip"];
+/// What the stores of states are called.
+const STATE_STORES: &[&str] = &["memory", "disk"];
 
 fn text(v: &str) -> Result<String, String> {
     if v.trim().is_empty() { Err("the value is empty".into()) } else { Ok(v.trim().into()) }
@@ -148,6 +150,42 @@ pub(super) static KEYS: &[ConfKey] = &[
                 room goes to disk. 0 writes all of them.",
         set: |c, v| value::bytes(v).map(|n| c.shuffle_memory = n),
         get: |c| Some(value::show_bytes(c.shuffle_memory as u64)),
+    },
+    ConfKey {
+        name: "brooklet.state.store",
+        original: None,
+        setter: "state_store",
+        kind: ConfKind::Choice(STATE_STORES),
+        unset: "",
+        about: "Where `map_with_state` and `update_state_by_key` keep their states: in `memory`, or on `disk` \
+                with `brooklet.state.memory` in front of it.",
+        set: |c, v| {
+            use super::StateStore::{Disk, Memory};
+            value::choice(v, STATE_STORES).map(|i| c.state_store = [Memory, Disk][i])
+        },
+        get: |c| Some(STATE_STORES[c.state_store as usize].into()),
+    },
+    ConfKey {
+        name: "brooklet.state.dir",
+        original: None,
+        setter: "state_dir",
+        kind: ConfKind::Text,
+        unset: "as `brooklet.local.dir`",
+        about: "The folder for states on disk.",
+        set: |c, v| text(v).map(|v| c.state_dir = Some(v.into())),
+        get: |c| c.state_dir.as_ref().map(|d| d.display().to_string()),
+    },
+    ConfKey {
+        name: "brooklet.state.memory",
+        original: None,
+        setter: "state_memory",
+        kind: ConfKind::Bytes,
+        unset: "",
+        about: "Memory of the states on disk, all operators together, about: half is a cache of what was \
+                read, an eighth the write buffer of each operator, of which more wait while writes outrun \
+                the disk.",
+        set: |c, v| value::bytes(v).map(|n| c.state_memory = n),
+        get: |c| Some(value::show_bytes(c.state_memory as u64)),
     },
     ConfKey {
         name: "brooklet.storage.compress",

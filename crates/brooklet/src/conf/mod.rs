@@ -60,6 +60,21 @@ pub mod defaults {
     pub const TASK_MEMORY: usize = 256 << 20;
     /// Memory of all shuffle outputs that a context keeps; further ones are written to disk.
     pub const SHUFFLE_MEMORY: usize = 1 << 30;
+    /// Memory of the states on disk of one context: half for its cache, an eighth for each operator's write
+    /// buffer; as many again while writes outrun the disk, at most four.
+    pub const STATE_MEMORY: usize = 128 << 20;
+    /// Least size of the write buffer of an operator with its state on disk, in bytes.
+    pub const STATE_MIN_BUFFER: u64 = 1 << 20;
+    /// Threads that tidy up the states on disk of one context.
+    pub const STATE_DISK_THREADS: usize = 2;
+    /// Size of the pieces in which states are read from disk, in bytes.
+    pub const STATE_DISK_BLOCK: u32 = 4 << 10;
+    /// Keys whose states are written to disk in one go.
+    pub const STATE_DISK_WRITES: usize = 8_192;
+    /// What the tables take for a key above the key and its state, in bytes, as limits and metrics count it.
+    pub const STATE_KEY_OVERHEAD: usize = 40;
+    /// Characters of a key that the list of heaviest keys shows.
+    pub const STATE_KEY_SHOWN: usize = 256;
     /// Raw bytes in a frame of a spilled file.
     pub const SPILL_FRAME: usize = 64 << 10;
     /// Spilled runs that are merged at a time; more are merged in several rounds.
@@ -233,6 +248,17 @@ pub enum QueuePolicy {
     Fail,
 }
 
+/// Where `map_with_state` and `update_state_by_key` keep their states; see [`Conf::state_store`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum StateStore {
+    /// In memory.
+    #[default]
+    Memory,
+    /// On disk, with [`Conf::state_memory`] in front of it: for more keys than memory holds.
+    Disk,
+}
+
 /// What happens after an output operation (or a step) of a batch failed for good.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FailurePolicy {
@@ -294,6 +320,9 @@ pub struct Conf {
     pub(crate) block_store_memory: usize,
     pub(crate) task_memory: usize,
     pub(crate) shuffle_memory: usize,
+    pub(crate) state_store: StateStore,
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) state_memory: usize,
     pub(crate) compress_blocks: bool,
     pub(crate) local_dir: Option<PathBuf>,
     pub(crate) graceful_stop_timeout: Option<Duration>,
@@ -333,6 +362,9 @@ impl Conf {
             block_store_memory: defaults::BLOCK_STORE_MEMORY,
             task_memory: defaults::TASK_MEMORY,
             shuffle_memory: defaults::SHUFFLE_MEMORY,
+            state_store: StateStore::default(),
+            state_dir: None,
+            state_memory: defaults::STATE_MEMORY,
             compress_blocks: defaults::COMPRESS_BLOCKS,
             local_dir: None,
             graceful_stop_timeout: None,
@@ -498,6 +530,45 @@ impl Conf {
     pub fn shuffle_memory(mut self, bytes: usize) -> Conf {
         self.shuffle_memory = bytes;
         self.noted("shuffle_memory")
+    }
+
+    /// Where `map_with_state` and `update_state_by_key` keep their states. Default: [`StateStore::Memory`].
+    ///
+    /// With [`StateStore::Disk`] a key costs no memory while nobody touches it. What a batch changes stays in
+    /// memory until the batch is over and no longer remembered, so a batch may touch as much as memory holds,
+    /// expired keys included; states that were written are read back for every batch that touches them. States
+    /// on disk are no checkpoint: they go with the context, and what a killed process has left goes when the
+    /// next one begins. Windows stay in memory.
+    ///
+    /// ```
+    /// use brooklet::{StateStore, prelude::*};
+    /// let conf = Conf::new("many-keys").state_store(StateStore::Disk).state_memory(256 << 20);
+    /// # let _ = conf;
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn state_store(mut self, store: StateStore) -> Conf {
+        self.state_store = store;
+        self.noted("state_store")
+    }
+
+    /// Folder for states on disk. Default: as [`Conf::local_dir`]. Files lie in a folder of their own below it,
+    /// removed when the context is dropped.
+    #[must_use]
+    #[track_caller]
+    pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Conf {
+        self.state_dir = Some(dir.into());
+        self.noted("state_dir")
+    }
+
+    /// Memory of the states on disk of this context, all operators together, about: half is a cache of what
+    /// was read, an eighth the write buffer of each operator, of which more wait while writes outrun the disk.
+    /// Default: 128 MiB.
+    #[must_use]
+    #[track_caller]
+    pub fn state_memory(mut self, bytes: usize) -> Conf {
+        self.state_memory = bytes;
+        self.noted("state_memory")
     }
 
     /// Whether blocks are compressed (lz4) when they go to disk. Less than half the bytes for text, at about

@@ -20,6 +20,7 @@ use crate::rdd::source::{Parts, split_even};
 use crate::rdd::union::UnionPipe;
 use crate::rdd::{Erased, Origin, Rdd, ShippedBody};
 use crate::receiver::IoRuntime;
+use crate::state::DiskState;
 use crate::sync::{LockExt, Mutex};
 use crate::{Error, Result, Time};
 
@@ -147,6 +148,7 @@ impl Context {
         let make = if conf.compress_blocks { BlockStore::compressed } else { BlockStore::new };
         let blocks = make(conf.block_store_memory, conf.local_dir.clone());
         let spills = Spills::new(&conf, blocks.clone());
+        let disk_state = DiskState::new(&conf, spills.clone());
         let parallelism = conf.default_parallelism.unwrap_or(threads);
         let accumulators: Arc<Accumulators> = Arc::default();
         let io = IoRuntime::new(&conf.app_name);
@@ -157,6 +159,7 @@ impl Context {
             env: Arc::new(Env {
                 store: OutputStore::default(),
                 spills,
+                disk_state,
                 blocks,
                 bytes,
                 seed,

@@ -14,7 +14,7 @@ use crate::conf::{Conf, defaults};
 use crate::data::Wire;
 use crate::dstream::{DStream, Graph, Kind, union_of};
 use crate::engine::{OpId, Site};
-use crate::metrics::StreamingMetrics;
+use crate::metrics::{HeavyKey, StateMetrics, StreamingMetrics};
 use crate::receiver::{
     AsyncReceiver, ErasedReceiver, Receiver, ReceiverTracker, erase, erase_async, internal_stream,
 };
@@ -523,6 +523,40 @@ impl StreamingContext {
             .into_iter()
             .map(|(path, s)| format!("{path}: {}", sites(s)))
             .collect()
+    }
+
+    /// What the stateful operators (states by key, windows by key) keep now, in creation order; after the stop,
+    /// what they kept then. Waits for an update of the partition that it looks at. Counts states of this
+    /// process; those of an engine in other processes are there.
+    ///
+    /// ```
+    /// use brooklet::prelude::*;
+    /// use brooklet::testing::Driver;
+    /// let mut driver = Driver::new(|ssc| {
+    ///     let (queue, words) = ssc.queue_stream::<(String, u64)>();
+    ///     let counts = words.update_state_by_key(|new: &[u64], n| Some(n.unwrap_or(0) + new.len() as u64));
+    ///     counts.name("counts").print();
+    ///     Ok(queue)
+    /// })?;
+    /// driver.input().push([("a".to_string(), 1), ("a long word".to_string(), 1)]);
+    /// driver.batch()?;
+    /// let ssc = driver.context();
+    /// assert_eq!((ssc.state_metrics()[0].operator.as_str(), ssc.state_metrics()[0].keys), ("counts", 2));
+    /// assert_eq!(ssc.heaviest_keys("counts", 1)?[0].key, "\"a long word\"");
+    /// # Ok::<(), brooklet::Error>(())
+    /// ```
+    pub fn state_metrics(&self) -> Vec<StateMetrics> {
+        self.0.graph.state_metrics()
+    }
+
+    /// The `n` keys of a stateful operator that take most, with their states, when they are encoded; heaviest
+    /// first. `operator` is its name in [`StreamingContext::state_metrics`]. Goes over all keys, while batches
+    /// go on; states on disk are read from there.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when no operator of that name has a state; what reading the disk returns.
+    pub fn heaviest_keys(&self, operator: &str, n: usize) -> Result<Vec<HeavyKey>> {
+        Ok(self.0.graph.state_of(operator)?.heaviest(n)?)
     }
 
     /// The inputs, by the name given with `name`, else by their path: the i-th is the one that events call

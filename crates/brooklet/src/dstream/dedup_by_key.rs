@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::update::{Batch, LeftBy, Stateful, Update, UpdateStage};
+use super::update::{Batch, LeftBy, Stateful, Update, UpdateStage, watch};
 use super::{DStream, GraphRef, Node};
 use crate::data::{Data, Key, Wire};
 use crate::engine::{Role, Site, StageKey, TaskBody, TaskCx};
@@ -61,6 +61,7 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
         self.stateful(site, |op| Stateful {
             every,
             slide: every,
+            watched: watch(&tables),
             note: Box::new(|_, _| Ok(Vec::new())),
             stored: vec![("", stored)],
             make: Box::new(move |g, &Batch { t, base, collect }, _| {

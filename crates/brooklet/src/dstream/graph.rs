@@ -6,13 +6,15 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use crate::checkpoint::{CheckpointStats, StoredOperator, StreamCheckpoints, Wanted};
 use crate::context::Context;
 use crate::engine::{Accumulator, JobId, LongSum, OpId, Site, TaskError};
+use crate::metrics::StateMetrics;
 use crate::scheduler::{OutputMeta, StreamInputInfo};
+use crate::state::Watched;
 use crate::state::durable::Durable;
 use crate::sync::{LockExt, Mutex};
 use crate::{Error, Result, Time};
@@ -155,6 +157,10 @@ pub(crate) struct Graph {
     last_checkpoints: Mutex<Option<CheckpointStats>>,
     /// What the inputs had counted when they were dropped.
     last_counts: Mutex<Vec<(String, u64)>>,
+    /// The states of stateful operators.
+    states: Mutex<Vec<(OpId, Weak<dyn Watched>)>>,
+    /// What they were when they were dropped.
+    last_states: Mutex<Vec<StateMetrics>>,
 }
 
 impl Graph {
@@ -179,6 +185,8 @@ impl Graph {
             checkpoints: Mutex::default(),
             last_checkpoints: Mutex::default(),
             last_counts: Mutex::default(),
+            states: Mutex::default(),
+            last_states: Mutex::default(),
         });
         ctx.0.add_graph(id, &graph);
         graph
@@ -280,6 +288,12 @@ impl Graph {
                 "state checkpoints are written where the tasks run in the driver's process; this engine's don't",
             ));
         }
+        if let Some((name, _)) = self.states().iter().find(|(_, s)| s.is_on_disk()) {
+            return Err(Error::usage(format!(
+                "`{name}` keeps its state on disk, which checkpoints don't store: use `StateStore::Memory`, or \
+                 no checkpoint directory"
+            )));
+        }
         let mut operators = Vec::new();
         for (id, site, parts) in self.stored.get().iter() {
             let identity = self.entries.get().iter().find(|e| e.id == *id).map(Entry::identity);
@@ -356,6 +370,43 @@ impl Graph {
         let mut all = self.last_counts.get().clone();
         all.extend(self.inputs().iter().flat_map(|i| i.counters()));
         all
+    }
+
+    /// The state of an operator can be seen from outside.
+    pub(crate) fn watch_state(&self, id: OpId, state: Option<Weak<dyn Watched>>) {
+        self.states.get().extend(state.map(|s| (id, s)));
+    }
+
+    /// The states that are there, with the operators' identities.
+    fn states(&self) -> Vec<(String, Arc<dyn Watched>)> {
+        // One lock after the other: operators are added to both.
+        let states = self.states.get().clone();
+        let entries = self.entries.get();
+        let named = |(id, state): &(OpId, Weak<dyn Watched>)| {
+            let entry = entries.iter().find(|e| e.id == *id)?;
+            Some((entry.identity(), state.upgrade()?))
+        };
+        states.iter().filter_map(named).collect()
+    }
+
+    /// What stateful operators keep, in creation order; after the stop, what they kept then.
+    pub(crate) fn state_metrics(&self) -> Vec<StateMetrics> {
+        let now = self.states().into_iter();
+        let mut all = self.last_states.get().clone();
+        all.extend(now.map(|(operator, s)| StateMetrics { operator, ..s.metrics() }));
+        all
+    }
+
+    /// The state of one operator.
+    pub(crate) fn state_of(&self, operator: &str) -> Result<Arc<dyn Watched>> {
+        let mut all = self.states();
+        match all.iter().position(|(name, _)| name == operator) {
+            Some(i) => Ok(all.swap_remove(i).1),
+            None => Err(Error::usage(format!(
+                "there is no state of an operator `{operator}`; there are: {}",
+                all.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+            ))),
+        }
     }
 
     /// An operator that runs every `slide` wants a batch to flush in when the context is stopped gracefully.
@@ -575,6 +626,9 @@ impl Graph {
         self.horizon.get().over = true;
         let counts = self.input_counts();
         *self.last_counts.get() = counts;
+        let states = self.state_metrics();
+        *self.last_states.get() = states;
+        self.states.get().clear();
         let gone = std::mem::take(&mut *self.entries.get());
         drop(gone);
     }

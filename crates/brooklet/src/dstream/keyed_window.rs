@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::map_with_state::elsewhere;
 use super::state_pipe::StatePipe;
@@ -24,7 +24,7 @@ use crate::rdd::{Erased, Pipe, detach};
 use crate::state::durable::{
     Collect, Durable, DurableTables, Form, not_read, not_written, put, schema_of,
 };
-use crate::state::{Beside, Lease, Place, Tables};
+use crate::state::{Beside, Lease, Place, Tables, Watched};
 use crate::{Error, Result, Time};
 
 /// What one batch has for the keys of a partition.
@@ -399,9 +399,11 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
         let batches = DurableBatches { window: window.clone(), partitioning: by, seed };
         stored.push(("/batches", Arc::new(batches)));
         let node = self.node.clone();
+        let watched: Weak<dyn Watched> = Arc::downgrade(&(tables.clone() as _));
         self.stateful(site, |op: OpId| Stateful {
             every: span.parent,
             slide: span.slide,
+            watched: Some(watched),
             note: Box::new(move |g, t| Ok(vec![u64::from(g.on_grid(t, span.slide))])),
             stored,
             make: Box::new(move |g, &batch, note| {

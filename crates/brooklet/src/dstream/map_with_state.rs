@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -17,9 +17,11 @@ use crate::rdd::kept::{Kept, Memory};
 use crate::rdd::partitioner::Partitioning;
 use crate::rdd::{Erased, Partitioner, Pipe, Rdd};
 use crate::state::durable::{Durable, DurableTables};
-use crate::state::{State, Tables};
+use crate::state::{
+    Bounded, DiskTables, KeyedLease, KeyedStates, OnFull, State, StateLimit, Tables, Watched,
+};
 use crate::sync::{LockExt, Mutex};
-use crate::{Result, Time, conf::defaults};
+use crate::{Result, StateStore, Time, conf::defaults};
 
 /// How `map_with_state` keeps its state: what is there at first, in which partitions, and when idle keys go.
 ///
@@ -31,6 +33,7 @@ pub struct StateSpec<K, S> {
     initial: Option<Rdd<(K, S)>>,
     partitioning: Option<Partitioning<K>>,
     timeout: Option<Duration>,
+    limit: Option<Bounded>,
     pub(super) remember_partitioner: bool,
     pub(super) version: Option<u32>,
 }
@@ -41,6 +44,7 @@ impl<K, S> Default for StateSpec<K, S> {
             initial: None,
             partitioning: None,
             timeout: None,
+            limit: None,
             remember_partitioner: true,
             version: None,
         }
@@ -90,6 +94,38 @@ impl<K: Key, S: Wire> StateSpec<K, S> {
         self
     }
 
+    /// The most that the state may take, and what happens when a batch leaves more: it fails, or the keys that
+    /// weren't touched for the longest time go until the rest is within the limit.
+    ///
+    /// Each partition has an equal share of the limit, so that nothing depends on the order of tasks; the
+    /// shares add up to it. Looked at after all records and time-outs of a batch, so a batch may hold more while
+    /// it runs. A key is touched by its records in `map_with_state`, and by a batch that has values for it in
+    /// `update_state_by_key`. Of the keys that one batch has touched last, some may go and others stay: which
+    /// ones follows from their hashes and the order of their records, and is the same for every attempt. The
+    /// function isn't told of keys that go so, unlike time-outs: they aren't over, there is no room for them.
+    /// They are counted in [`StateMetrics::evicted`](crate::metrics::StateMetrics::evicted).
+    ///
+    /// ```
+    /// use brooklet::{OnFull, StateLimit, prelude::*};
+    /// use brooklet::testing::run_sorted;
+    /// // Two keys at most in the one partition: `a` goes when `c` comes, and begins anew.
+    /// let out = run_sorted([vec![('a', 1)], vec![('b', 1)], vec![('c', 1)], vec![('a', 1), ('c', 1)]], |s| {
+    ///     let spec = StateSpec::new().partitions(1).limit(StateLimit::keys(2), OnFull::EvictOldest);
+    ///     s.map_with_state_spec(spec, |key, _: Option<i32>, n: &mut State<i32>| {
+    ///         n.update(n.get().unwrap_or(&0) + 1);
+    ///         (*key, *n.get().unwrap())
+    ///     })
+    ///     .boxed()
+    /// });
+    /// assert_eq!(out[3], [('a', 1), ('c', 2)]);
+    /// ```
+    ///
+    /// An operator that is made with a limit below the number of its partitions panics.
+    pub fn limit(mut self, limit: StateLimit, full: OnFull) -> StateSpec<K, S> {
+        self.limit = Some(Bounded::new(limit, full));
+        self
+    }
+
     /// Whether the stream of states says which partitioner has placed them, so that what follows needn't shuffle
     /// by it: yes by default. Of use where a function changes keys.
     pub fn remember_partitioner(mut self, yes: bool) -> StateSpec<K, S> {
@@ -116,13 +152,26 @@ impl<K: Key, S: Wire> StateSpec<K, S> {
         );
     }
 
-    /// The partitions, and the initial states dealt out to them.
-    pub(super) fn placed(self, graph: &Graph, site: Site) -> (Partitioning<K>, Option<Dealt<K, S>>) {
+    /// The partitions, the initial states dealt out to them, and the limit.
+    ///
+    /// # Panics
+    /// When the limit is below the number of partitions.
+    #[track_caller]
+    pub(super) fn placed(self, graph: &Graph, site: Site) -> Placed<K, S> {
         let parts = graph.ctx.default_parallelism();
         let partitioning = self.partitioning.unwrap_or(Partitioning::Hash(parts));
         let initial = self.initial.map(|rdd| rdd.dealt(&rdd.origin, &partitioning, site));
-        (partitioning, initial)
+        let limit = self.limit.inspect(|l| l.check(partitioning.partitions(), site));
+        Placed { partitioning, initial, limit }
     }
+}
+
+/// What a spec comes to in a graph.
+pub(super) struct Placed<K, S> {
+    pub(super) partitioning: Partitioning<K>,
+    /// The initial states dealt out to the partitions.
+    pub(super) initial: Option<Dealt<K, S>>,
+    pub(super) limit: Option<Bounded>,
 }
 
 /// The states for the first batch to begin with: a function of the version that a batch starts from.
@@ -144,6 +193,7 @@ impl<K, S> fmt::Debug for StateSpec<K, S> {
         f.debug_struct("StateSpec")
             .field("initial", &self.initial.is_some())
             .field("timeout", &self.timeout)
+            .field("limit", &self.limit)
             .finish_non_exhaustive()
     }
 }
@@ -154,9 +204,15 @@ pub struct StateStream<K, S, M> {
     keyed: Arc<Keyed<K, S>>,
 }
 
+/// Where the states are.
+enum Stored<K, S> {
+    Memory(Arc<Tables<K, S>>),
+    Disk(Arc<DiskTables<K, S>>),
+}
+
 /// What the operator and its snapshots share.
 struct Keyed<K, S> {
-    tables: Arc<Tables<K, S>>,
+    stored: Stored<K, S>,
     partitioning: Partitioning<K>,
     /// Update stages leave a snapshot beside their output, for tasks that can't see the tables.
     snapshots: AtomicBool,
@@ -232,13 +288,30 @@ impl<K: Key, S: Wire> Keyed<K, S> {
         }
         let get = |k: &K, s: &S| Some((k.clone(), s.clone()));
         let partitioning = Some(self.partitioning.clone());
-        let (tables, stage) = (self.tables.clone(), stage.clone());
-        StatePipe { tables, t, stage, get, partitioning, site }.erased()
+        let stage = stage.clone();
+        match &self.stored {
+            Stored::Memory(tables) => {
+                let tables = tables.clone();
+                StatePipe { tables, t, stage, get, partitioning, site }.erased()
+            }
+            Stored::Disk(tables) => {
+                let tables = tables.clone();
+                StatePipe { tables, t, stage, get, partitioning, site }.erased()
+            }
+        }
+    }
+
+    fn forget(&self, up_to: Time) {
+        match &self.stored {
+            Stored::Memory(tables) => tables.forget(up_to),
+            Stored::Disk(tables) => tables.forget(up_to),
+        }
     }
 
     /// One partition of one batch.
     fn update<V: Wire, M: Wire>(
         &self,
+        tables: &impl KeyedStates<Key = K, State = S>,
         cx: &TaskCx<'_>,
         &Batch { t, base, collect, .. }: &Batch,
         (initial, dealt): (Option<&Dealt<K, S>>, Option<&Dealt<K, V>>),
@@ -250,11 +323,12 @@ impl<K: Key, S: Wire> Keyed<K, S> {
         const FAR: usize = 16;
         const NEAR: usize = 8;
         let (part, site) = (cx.partition(), self.site);
-        let mut lease = self.tables.lease(part, base, t)?;
+        let mut lease = tables.lease(part, base, t)?;
         if let Some(initial) = initial {
             initial.each(cx, part, |chunk| {
                 for e in chunk {
-                    site.guard(|| lease.upsert(e.hash, &e.key, |_| Some(e.val.clone())));
+                    let set = |s: &mut State<S>| s.update(e.val.clone());
+                    site.guard(|| lease.with(e.hash, &e.key, set))?;
                 }
                 cx.check()
             })?;
@@ -269,7 +343,7 @@ impl<K: Key, S: Wire> Keyed<K, S> {
                         lease.prefetch_slot(near.hash);
                     }
                     let call = |s: &mut State<S>| f(t, &e.key, Some(e.val.clone()), s);
-                    out.extend(site.guard(|| lease.with(e.hash, &e.key, call)));
+                    out.extend(site.guard(|| lease.with(e.hash, &e.key, call))?);
                 }
                 cx.check()
             })?;
@@ -277,13 +351,14 @@ impl<K: Key, S: Wire> Keyed<K, S> {
         if let Some(timeout) = self.timeout {
             lease.expire(t - timeout, |key, state| {
                 out.extend(site.guard(|| f(t, key, None, state)));
-            });
+            })?;
         }
+        lease.fit()?;
         cx.check()?;
         let n = out.len();
         cx.put_block(Kept::new(out, Some(home)), n)?;
         if self.snapshots.load(Relaxed) && cx.leaves_bytes() {
-            cx.put_block(Kept::new(lease.all(|k, s| (k.clone(), s.clone())), None), 0)?;
+            cx.put_block(Kept::new(lease.all(|k, s| (k.clone(), s.clone()))?, None), 0)?;
         }
         cx.put_result(vec![lease.collect(collect)?])?;
         lease.commit();
@@ -401,20 +476,36 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
         F: Fn(Time, &K, Option<V>, &mut State<S>) -> Option<M> + Send + Sync + 'static,
     {
         let (timeout, version) = (spec.timeout, spec.version);
-        let (partitioning, initial) = spec.placed(&self.graph, site);
+        let Placed { partitioning, initial, limit } = spec.placed(&self.graph, site);
         let initial = initial_states(initial);
-        let tables = Tables::new(partitioning.partitions(), timeout.is_some(), site);
-        let tables = Arc::new(tables);
-        let stored: Arc<dyn Durable> = Arc::new(DurableTables {
-            tables: tables.clone(),
-            partitioning: partitioning.clone(),
-            seed: self.graph.ctx.0.env.seed,
-            site,
-            whole_only: false,
-            version,
-        });
+        let ctx = &self.graph.ctx.0;
+        let parts = partitioning.partitions();
+        let by_time = timeout.is_some() || limit.is_some_and(|l| l.evicts());
+        let mut durable: Vec<(&'static str, Arc<dyn Durable>)> = Vec::new();
+        let (stored, watched): (_, Weak<dyn Watched>) = match ctx.conf.state_store {
+            StateStore::Memory => {
+                let tables = Arc::new(Tables::new(parts, by_time, site).limited(limit));
+                durable.push((
+                    "",
+                    Arc::new(DurableTables {
+                        tables: tables.clone(),
+                        partitioning: partitioning.clone(),
+                        seed: ctx.env.seed,
+                        site,
+                        whole_only: false,
+                        version,
+                    }),
+                ));
+                (Stored::Memory(tables.clone()), Arc::downgrade(&(tables as _)))
+            }
+            StateStore::Disk => {
+                let disk = ctx.env.disk_state.clone();
+                let tables = Arc::new(DiskTables::new(parts, by_time, limit, site, disk));
+                (Stored::Disk(tables.clone()), Arc::downgrade(&(tables as _)))
+            }
+        };
         let keyed = Arc::new(Keyed {
-            tables,
+            stored,
             partitioning,
             snapshots: AtomicBool::new(false),
             timeout,
@@ -427,8 +518,9 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
         let mapped = self.stateful(site, |op| Stateful {
             every,
             slide: every,
+            watched: Some(watched),
             note: Box::new(|_, _| Ok(Vec::new())),
-            stored: vec![("", stored)],
+            stored: durable,
             make: Box::new(move |g, &batch, _| {
                 let Batch { t, base, .. } = batch;
                 let parent = node.at(&GraphRef(g), t)?;
@@ -449,7 +541,10 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
                 let run = move |cx: &TaskCx<'_>| {
                     let out = home.take(0);
                     let records = (initial.as_deref(), dealt.as_deref());
-                    k.update(cx, &batch, records, out, &home, &*f)
+                    match &k.stored {
+                        Stored::Memory(s) => k.update(&**s, cx, &batch, records, out, &home, &*f),
+                        Stored::Disk(s) => k.update(&**s, cx, &batch, records, out, &home, &*f),
+                    }
                 };
                 let stage = UpdateStage::make(g, (op, t), width, records, wide, run);
                 let out = Some(Erased::new(Arc::new(LeftBy::new(&stage, site))));
@@ -458,7 +553,7 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
             done: Box::new(|_| ()),
             undo: Box::new(|_| ()),
             forget: Box::new(move |up_to| {
-                over.tables.forget(up_to);
+                over.forget(up_to);
                 kept.tick();
                 mem.tick();
             }),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::dedup_by_key::first_kept;
 use super::event_time::{aggregation, collected};
-use super::update::{Batch, LeftBy, Stateful, Update, UpdateStage};
+use super::update::{Batch, LeftBy, Stateful, Update, UpdateStage, watch};
 use super::{DStream, ErasedNode, GraphRef, Node};
 use crate::Time;
 use crate::data::{Data, Key, Wire};
@@ -181,6 +181,7 @@ impl<K: Key, V: Wire, N: Node<Out = (K, V)>> BatchSessions<K, V, N> {
         stream.stateful(site, |op| Stateful {
             every,
             slide: every,
+            watched: watch(&tables),
             note: Box::new(move |g, t| Ok(vec![u64::from(flush && g.is_flush(t, every))])),
             stored: vec![("", stored)],
             make: Box::new(move |g, &batch, note| {

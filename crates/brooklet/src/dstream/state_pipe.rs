@@ -4,17 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::Time;
-use crate::data::{Data, Key, Wire};
+use crate::data::Data;
 use crate::engine::{Site, TaskBody, TaskCx, TaskError};
 use crate::rdd::pipe::{Captured, Flow, Unshippable, chunk_len};
 use crate::rdd::{About, DynPipe, Erased, Lineage};
 use crate::rdd::partitioner::Partitioning;
-use crate::state::{Beside, Tables};
+use crate::state::Versions;
 
 /// What `get` makes of each key and state of version `t`. Readable as long as the version is remembered, while
 /// later batches change the tables; for tasks of the process that holds them.
-pub(crate) struct StatePipe<K, S, X, G> {
-    pub(crate) tables: Arc<Tables<K, S, X>>,
+pub(crate) struct StatePipe<K, T, G> {
+    pub(crate) tables: Arc<T>,
     pub(crate) t: Time,
     /// The stage that makes the version.
     pub(crate) stage: Arc<dyn TaskBody>,
@@ -24,22 +24,20 @@ pub(crate) struct StatePipe<K, S, X, G> {
     pub(crate) site: Site,
 }
 
-impl<K: Key, S: Wire, X: Beside, G> StatePipe<K, S, X, G> {
+impl<T: Versions, G> StatePipe<T::Key, T, G> {
     pub(crate) fn erased<U: Data>(self) -> Erased<U>
     where
-        G: Fn(&K, &S) -> Option<U> + Send + Sync + 'static,
+        G: Fn(&T::Key, &T::State) -> Option<U> + Send + Sync + 'static,
     {
         Erased(Arc::new(self))
     }
 }
 
-impl<K, S, X, U, G> DynPipe<U> for StatePipe<K, S, X, G>
+impl<T, U, G> DynPipe<U> for StatePipe<T::Key, T, G>
 where
-    K: Key,
-    S: Wire,
-    X: Beside,
+    T: Versions,
     U: Data,
-    G: Fn(&K, &S) -> Option<U> + Send + Sync,
+    G: Fn(&T::Key, &T::State) -> Option<U> + Send + Sync,
 {
     fn dyn_partitions(&self) -> usize {
         self.tables.partitions()
@@ -73,11 +71,12 @@ where
         sink: &mut dyn FnMut(&mut Vec<U>) -> Flow,
     ) -> Result<(), TaskError> {
         let n = chunk_len::<U>();
-        let (mut chunk, mut from) = (Vec::with_capacity(n), Some(0));
-        while let Some(at) = from {
+        let (mut chunk, mut more) = (Vec::with_capacity(n), true);
+        let mut at = self.tables.open(part, self.t)?;
+        while more {
             chunk.clear();
             // The tables are free while the sink works.
-            from = self.tables.read(part, self.t, at, (&mut chunk, n), &self.get)?;
+            more = self.tables.next(&mut at, (&mut chunk, n), &self.get)?;
             if !chunk.is_empty() && sink(&mut chunk).is_break() {
                 break;
             }
@@ -86,7 +85,7 @@ where
     }
 }
 
-impl<K, S, X, G> fmt::Debug for StatePipe<K, S, X, G> {
+impl<K, T, G> fmt::Debug for StatePipe<K, T, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}", self.site, self.t)
     }

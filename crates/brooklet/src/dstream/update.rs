@@ -17,6 +17,7 @@ use crate::engine::{OpId, Payload, Role, Site, StageKey, TaskBody, TaskCx, TaskE
 use crate::rdd::kept::{Kept, kept_source};
 use crate::rdd::pipe::{Captured, Pipe, Unshippable};
 use crate::rdd::{Erased, Lineage};
+use crate::state::Watched;
 use crate::state::durable::{Collect, Durable};
 use crate::sync::{LockExt, Mutex};
 use crate::{Error, Result, Time};
@@ -45,6 +46,8 @@ pub(crate) struct Stateful<T> {
     pub(crate) every: Duration,
     /// How far apart the batches are that it gives something out for.
     pub(crate) slide: Duration,
+    /// Its state, for metrics.
+    pub(crate) watched: Option<Weak<dyn Watched>>,
     /// What the driver tells for a batch.
     pub(crate) note: Box<dyn Fn(&Graph, Time) -> Result<Vec<u64>> + Send + Sync>,
     pub(crate) make: Box<dyn Fn(&Graph, &Batch, &[u64]) -> Result<Update<T>> + Send + Sync>,
@@ -57,6 +60,12 @@ pub(crate) struct Stateful<T> {
     pub(crate) undo: Box<dyn Fn(Time) + Send + Sync>,
     /// Batches up to this time are over.
     pub(crate) forget: Box<dyn Fn(Time) + Send + Sync>,
+}
+
+/// Tables that metrics look at, for [`Stateful`].
+pub(crate) fn watch<W: Watched + 'static>(tables: &Arc<W>) -> Option<Weak<dyn Watched>> {
+    let tables: Arc<dyn Watched> = tables.clone();
+    Some(Arc::downgrade(&tables))
 }
 
 struct UpdateStep<T> {
@@ -171,6 +180,7 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
             op = id;
             let mut parts = make(id);
             stored = std::mem::take(&mut parts.stored);
+            self.graph.watch_state(id, parts.watched.clone());
             UpdateStep {
                 id,
                 site,

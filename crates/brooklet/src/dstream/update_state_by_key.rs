@@ -1,9 +1,9 @@
 //! `update_state_by_key`: a function of every key's state and new values, every batch.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use super::map_with_state::{StateSpec, elsewhere, initial_states};
+use super::map_with_state::{Placed, StateSpec, elsewhere, initial_states};
 use super::state_pipe::StatePipe;
 use super::update::{Batch, LeftBy, Stateful, Update, UpdateStage};
 use super::{DStream, GraphRef, Node};
@@ -13,9 +13,9 @@ use crate::rdd::Erased;
 use crate::rdd::group::{Dealt, Grouped};
 use crate::rdd::kept::{Kept, Memory};
 use crate::rdd::partitioner::Partitioning;
-use crate::state::Tables;
 use crate::state::durable::{Durable, DurableTables};
-use crate::{Result, Time};
+use crate::state::{Bounded, RunTables, Tables, Versions, Watched};
+use crate::{Result, StateStore, Time};
 
 impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
     /// The states of all keys: `f` gets the values that a key has in a batch (in the order of partitions and
@@ -111,26 +111,43 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
     {
         spec.without_timeout(site);
         let (remember, version) = (spec.remember_partitioner, spec.version);
-        let (partitioning, initial) = spec.placed(&self.graph, site);
+        let Placed { partitioning, initial, limit } = spec.placed(&self.graph, site);
         let initial = initial_states(initial);
-        let tables = Arc::new(Tables::new(partitioning.partitions(), false, site));
-        let stored: Arc<dyn Durable> = Arc::new(DurableTables {
-            tables: tables.clone(),
-            partitioning: partitioning.clone(),
-            seed: self.graph.ctx.0.env.seed,
-            site,
-            whole_only: true,
-            version,
-        });
-        let all = Arc::new(AllKeys { tables, partitioning, f, site, remember });
+        let (parts, ctx) = (partitioning.partitions(), &self.graph.ctx.0);
+        let mut durable: Vec<(&'static str, Arc<dyn Durable>)> = Vec::new();
+        let (stored, watched): (_, Weak<dyn Watched>) = match ctx.conf.state_store {
+            StateStore::Memory => {
+                let by_time = limit.is_some_and(|l| l.evicts());
+                let tables = Arc::new(Tables::new(parts, by_time, site).limited(limit));
+                durable.push((
+                    "",
+                    Arc::new(DurableTables {
+                        tables: tables.clone(),
+                        partitioning: partitioning.clone(),
+                        seed: ctx.env.seed,
+                        site,
+                        whole_only: true,
+                        version,
+                    }),
+                ));
+                (Stored::Memory(tables.clone()), Arc::downgrade(&(tables as _)))
+            }
+            StateStore::Disk => {
+                let tables = RunTables::new(parts, limit, site, ctx.env.disk_state.clone());
+                let tables = Arc::new(tables);
+                (Stored::Disk(tables.clone()), Arc::downgrade(&(tables as _)))
+            }
+        };
+        let all = Arc::new(AllKeys { stored, partitioning, limit, f, site, remember });
         let memory: Arc<Memory<K, V>> = Arc::default();
         let (node, every) = (self.node.clone(), self.slide_duration());
-        let (over, kept) = (all.tables.clone(), memory.clone());
+        let (over, kept) = (all.clone(), memory.clone());
         self.stateful(site, |op| Stateful {
             every,
             slide: every,
+            watched: Some(watched),
             note: Box::new(|_, _| Ok(Vec::new())),
-            stored: vec![("", stored)],
+            stored: durable,
             make: Box::new(move |g, &batch, _| {
                 let Batch { t, base, .. } = batch;
                 let width = all.partitioning.partitions();
@@ -150,9 +167,13 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
                     gr.iter().for_each(|d| d.wide(out));
                     i.iter().for_each(|i| i.wide(out));
                 };
-                let (a, records) = (all.clone(), all.tables.keys());
+                let (a, records) = (all.clone(), all.keys());
                 let run = move |cx: &TaskCx<'_>| {
-                    a.update(cx, &batch, initial.as_deref(), grouped.as_deref())
+                    let (initial, grouped) = (initial.as_deref(), grouped.as_deref());
+                    match &a.stored {
+                        Stored::Memory(s) => a.update(s, cx, &batch, initial, grouped),
+                        Stored::Disk(s) => a.update_on_disk(s, cx, &batch, initial, grouped),
+                    }
                 };
                 let stage = UpdateStage::make(g, (op, t), width, records, wide, run);
                 let out = if elsewhere(g) {
@@ -160,8 +181,17 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
                 } else {
                     let get = |k: &K, s: &S| Some((k.clone(), s.clone()));
                     let partitioning = all.remember.then(|| all.partitioning.clone());
-                    let (tables, stage) = (all.tables.clone(), stage.clone());
-                    StatePipe { tables, t, stage, get, partitioning, site }.erased()
+                    let stage = stage.clone();
+                    match &all.stored {
+                        Stored::Memory(tables) => {
+                            let tables = tables.clone();
+                            StatePipe { tables, t, stage, get, partitioning, site }.erased()
+                        }
+                        Stored::Disk(tables) => {
+                            let tables = tables.clone();
+                            StatePipe { tables, t, stage, get, partitioning, site }.erased()
+                        }
+                    }
                 };
                 Ok(Update { stage: Some(stage), out: Some(out) })
             }),
@@ -175,19 +205,63 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
     }
 }
 
+/// Where the states are.
+enum Stored<K, S> {
+    Memory(Arc<Tables<K, S>>),
+    Disk(Arc<RunTables<K, S>>),
+}
+
 /// The operator.
 struct AllKeys<K, S, F> {
-    tables: Arc<Tables<K, S>>,
+    stored: Stored<K, S>,
     partitioning: Partitioning<K>,
+    limit: Option<Bounded>,
     f: F,
     site: Site,
     remember: bool,
 }
 
+/// The initial states of a partition in their order, the last one of each key.
+fn initial_of<K: Key, S: Wire>(
+    initial: Option<&Dealt<K, S>>,
+    cx: &TaskCx<'_>,
+    site: Site,
+) -> Result<(HashMap<K, usize>, Vec<Option<(u32, K, S)>>), TaskError> {
+    let (mut places, mut states) = (HashMap::new(), Vec::new());
+    if let Some(initial) = initial {
+        initial.each(cx, cx.partition(), |chunk| {
+            for e in chunk {
+                site.guard(|| {
+                    let at = *places.entry(e.key.clone()).or_insert(states.len());
+                    states.resize_with(states.len().max(at + 1), || None);
+                    states[at] = Some((e.hash, e.key.clone(), e.val.clone()));
+                });
+            }
+            Ok(())
+        })?;
+    }
+    Ok((places, states))
+}
+
 impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
-    /// One partition of one batch.
+    fn keys(&self) -> usize {
+        match &self.stored {
+            Stored::Memory(tables) => tables.keys(),
+            Stored::Disk(tables) => tables.keys(),
+        }
+    }
+
+    fn forget(&self, up_to: Time) {
+        match &self.stored {
+            Stored::Memory(tables) => tables.forget(up_to),
+            Stored::Disk(tables) => tables.forget(up_to),
+        }
+    }
+
+    /// One partition of one batch, in memory.
     fn update<V: Wire>(
         &self,
+        tables: &Tables<K, S>,
         cx: &TaskCx<'_>,
         &Batch { t, base, collect, .. }: &Batch,
         initial: Option<&Dealt<K, S>>,
@@ -199,7 +273,7 @@ impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
         const FAR: usize = 16;
         const NEAR: usize = 8;
         let (part, site) = (cx.partition(), self.site);
-        let mut lease = self.tables.lease(part, base, t)?;
+        let mut lease = tables.lease(part, base, t)?;
         let groups = grouped.map(|g| g.read(cx, part)).transpose()?;
         // Of each key group the slots of keys that have values, with those; and new keys.
         let mut with_values: Vec<Vec<(u32, &[V])>> = vec![Vec::new(); 256];
@@ -236,15 +310,10 @@ impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
             });
         });
         cx.check()?;
-        let mut states = HashMap::new();
-        if let Some(initial) = initial {
-            initial.each(cx, part, |chunk| {
-                for e in chunk {
-                    site.guard(|| states.insert(e.key.clone(), (e.hash, e.val.clone())));
-                }
-                Ok(())
-            })?;
+        if self.limit.is_some_and(|l| l.evicts()) {
+            site.guard(|| entries.iter().for_each(|e| lease.touch(e.hash, &e.key)));
         }
+        let (places, mut states) = initial_of(initial, cx, site)?;
         let mut set = |hash, key: &K, values, old| {
             site.guard(|| {
                 if let Some(now) = (self.f)(t, key, values, old) {
@@ -253,13 +322,14 @@ impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
             });
         };
         for (hash, key, values) in new {
-            let old = states.remove(key).map(|(_, s)| s);
-            set(hash, key, values, old);
+            let old = places.get(key).and_then(|at| states[*at].take());
+            set(hash, key, values, old.map(|(_, _, s)| s));
         }
-        for (key, (hash, old)) in states {
+        for (hash, key, old) in states.into_iter().flatten() {
             set(hash, &key, &[], Some(old));
         }
         cx.check()?;
+        lease.fit()?;
         if cx.leaves_bytes() {
             let all = lease.all(|k, s| (k.clone(), s.clone()));
             let n = all.len();
@@ -268,5 +338,62 @@ impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
         cx.put_result(vec![lease.collect(collect)?])?;
         lease.commit();
         Ok(())
+    }
+
+    /// One partition of one batch, from file to file.
+    fn update_on_disk<V: Wire>(
+        &self,
+        tables: &RunTables<K, S>,
+        cx: &TaskCx<'_>,
+        &Batch { t, base, .. }: &Batch,
+        initial: Option<&Dealt<K, S>>,
+        grouped: Option<&Grouped<K, V>>,
+    ) -> Result<(), TaskError>
+    where
+        F: Fn(Time, &K, &[V], Option<S>) -> Option<S>,
+    {
+        let (part, site) = (cx.partition(), self.site);
+        let mut lease = tables.lease(part, base, t)?;
+        let groups = grouped.map(|g| g.read(cx, part)).transpose()?;
+        let all = groups.as_ref().map(|g| g.in_memory(cx)).transpose()?;
+        let entries = all.as_deref().unwrap_or_default();
+        // Where the values of a key are, until they are given out.
+        let mut places: HashMap<&K, usize, foldhash::fast::RandomState> = HashMap::default();
+        site.guard(|| places.extend(entries.iter().enumerate().map(|(i, e)| (&e.key, i))));
+        lease.pass(
+            |_, key, old| {
+                site.guard(|| {
+                    let at = places.remove(key);
+                    let values = at.map_or(&[][..], |i| &entries[i].val);
+                    ((self.f)(t, key, values, Some(old)), at.is_some())
+                })
+            },
+            || cx.check(),
+        )?;
+        let (first, mut states) = initial_of(initial, cx, site)?;
+        let mut set = |hash, key: &K, values: &[V], old| {
+            match site.guard(|| (self.f)(t, key, values, old)) {
+                Some(now) => lease.set(hash, key, &now),
+                None => Ok(()),
+            }
+        };
+        for (i, e) in entries.iter().enumerate() {
+            if site.guard(|| places.get(&e.key)) == Some(&i) {
+                let old = first.get(&e.key).and_then(|at| states[*at].take());
+                set(e.hash, &e.key, &e.val, old.map(|(_, _, s)| s))?;
+            }
+        }
+        for (hash, key, old) in states.into_iter().flatten() {
+            set(hash, &key, &[], Some(old))?;
+        }
+        cx.check()?;
+        lease.fit()?;
+        if cx.leaves_bytes() {
+            let all = lease.all(|k, s| (k.clone(), s.clone()))?;
+            let n = all.len();
+            cx.put_block(Kept::new(all, None), n)?;
+        }
+        cx.put_result(Vec::<Vec<u8>>::new())?;
+        lease.commit()
     }
 }

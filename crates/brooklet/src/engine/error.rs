@@ -50,6 +50,15 @@ pub enum TaskError {
         /// What the system says, or what is wrong in the file.
         message: String,
     },
+    /// A stateful operator would have more state than its limit allows: raise the limit, or let keys go.
+    StateFull {
+        /// The operator whose state it is.
+        operator: Blame,
+        /// The partition that has too much.
+        partition: u32,
+        /// What it would have, what it may have, and what to do.
+        message: String,
+    },
     /// A value couldn't be encoded or decoded.
     Codec {
         /// The Rust type.
@@ -115,6 +124,9 @@ impl fmt::Display for TaskError {
             }
             TaskError::Input { message } => f.write_str(message),
             TaskError::Spill { path, message } => write!(f, "spill file {path}: {message}"),
+            TaskError::StateFull { operator, partition, message } => {
+                write!(f, "partition {partition} of the state of {operator} {message}")
+            }
             TaskError::Codec { type_name, message } => {
                 write!(f, "a `{type_name}` can't be encoded or decoded: {message}")
             }

@@ -15,6 +15,7 @@ use crate::block::{BlockId, BlockStore, Spills};
 use crate::data::{HashSeed, Wire};
 use crate::error::BoxError;
 use crate::receiver::IoRuntime;
+use crate::state::DiskState;
 
 /// The code of one stage, made where its node was built; also the stage as the driver sees it.
 pub trait TaskBody: Send + Sync {
@@ -60,6 +61,8 @@ pub(crate) struct Env {
     pub(crate) store: OutputStore,
     pub(crate) blocks: Arc<BlockStore>,
     pub(crate) spills: Arc<Spills>,
+    /// States that aren't kept in memory.
+    pub(crate) disk_state: Arc<DiskState>,
     /// Everything that leaves a task is encoded.
     pub(crate) bytes: bool,
     pub(crate) seed: HashSeed,

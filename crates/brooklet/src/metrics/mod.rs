@@ -4,9 +4,11 @@
 
 mod progress;
 mod spill;
+mod state;
 
 pub use progress::Progress;
 pub use spill::SpillMetrics;
+pub use state::{HeavyKey, StateMetrics};
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -93,6 +93,7 @@ pub use range::RangePartitioner;
 pub use sample::Draw;
 pub use sample_by_key::{DrawByKey, DrawExactly};
 pub use scan::{Scan, ScanPipe};
+pub(crate) use external::behind;
 pub(crate) use shipped::ShippedBody;
 pub use source::Partitions;
 pub use stats::{Number, StatCounter};

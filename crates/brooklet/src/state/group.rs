@@ -676,5 +676,6 @@ impl<K: Key, S: Wire> Group<K, S> {
     }
 }
 
+mod bounds;
 #[cfg(test)]
 mod tests;

@@ -6,13 +6,25 @@
 //! - `tables`: the partitions of one stateful operator; the lease under which a batch changes one
 //! - `durable`: keyed state as checkpoints see it
 //! - `cell`: what a user's function sees of one key
+//! - `disk`: the same for more keys than memory holds
+//! - `store`: what operators need of either
+//! - `limit`, `watch`: what a state may take, and what can be seen of it
 
 mod cell;
+mod disk;
 pub(crate) mod durable;
 mod group;
+mod limit;
 mod log;
 mod slots;
+mod store;
 mod tables;
+mod watch;
 
 pub use cell::State;
+pub use limit::{OnFull, StateLimit};
+pub(crate) use disk::{DiskState, DiskTables, RunTables};
+pub(crate) use limit::Bounded;
+pub(crate) use store::{KeyedLease, KeyedStates, Versions};
+pub(crate) use watch::Watched;
 pub(crate) use tables::{Beside, Lease, Place, Tables};

@@ -7,6 +7,8 @@ use std::fmt;
 use super::cell::State;
 use super::durable::{self, Collect};
 use super::group::Group;
+use super::limit::Bounded;
+use super::watch::Tally;
 use crate::Time;
 use crate::checkpoint::DeltaBuilder;
 use crate::data::{Key, Wire};
@@ -26,6 +28,7 @@ struct Partition<K, S, X> {
     history: Vec<Past<X>>,
     /// What the operator keeps beside the keys.
     extra: X,
+    tally: Tally,
 }
 
 /// A batch that can be undone.
@@ -34,6 +37,7 @@ struct Past<X> {
     /// The batch before it, and what was kept beside the keys then.
     base: Time,
     extra: X,
+    tally: Tally,
 }
 
 /// What an operator keeps in each partition beside its keys.
@@ -45,6 +49,7 @@ pub(crate) struct Tables<K, S, X = ()> {
     parts: Vec<Mutex<Partition<K, S, X>>>,
     site: Site,
     by_time: bool,
+    limit: Option<Bounded>,
     /// Somebody knows numbers of slots: they stay.
     fixed: bool,
     /// Versions up to this time are forgotten.
@@ -63,11 +68,13 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
             version: Time::ZERO,
             history: Vec::new(),
             extra: X::default(),
+            tally: Tally::default(),
         };
         Tables {
             parts: (0..partitions).map(|_| Mutex::new(part())).collect(),
             site,
             by_time,
+            limit: None,
             fixed: false,
             forgotten: AtomicU64::new(0),
             keys: (0..partitions).map(|_| AtomicUsize::new(0)).collect(),
@@ -88,14 +95,6 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
     /// Keys that have a state, as of the last batch.
     pub(crate) fn keys(&self) -> usize {
         self.keys.iter().map(|n| n.load(Relaxed)).sum()
-    }
-
-    /// Bytes of memory of the tables, without what keys and values own elsewhere.
-    pub(crate) fn bytes(&self) -> usize {
-        let of = |p: &Mutex<Partition<K, S, X>>| {
-            p.get().groups.iter().flatten().map(|g| g.bytes()).sum::<usize>()
-        };
-        self.parts.iter().map(of).sum()
     }
 
     /// Whether keys are listed by when they were touched.
@@ -163,7 +162,7 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
                 g.forget(forgotten);
             }
         }
-        p.history.push(Past { t, base, extra: p.extra.clone() });
+        p.history.push(Past { t, base, extra: p.extra.clone(), tally: p.tally });
         p.version = t;
         Ok(Lease { tables: self, part, p: guard, base, t, committed: false })
     }
@@ -211,14 +210,6 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
         let p = self.parts[part].get();
         (p.version == t).then(|| p.len() as u64)
     }
-
-    /// (index rebuilds, undone batches)
-    pub(crate) fn counters(&self) -> (u64, u64) {
-        let resizes = |p: &Mutex<Partition<K, S, X>>| {
-            p.get().groups.iter().flatten().map(|g| g.resizes).sum::<u64>()
-        };
-        (self.parts.iter().map(resizes).sum(), self.undone.load(Relaxed))
-    }
 }
 
 impl<K, S, X> Partition<K, S, X> {
@@ -231,6 +222,7 @@ impl<K, S, X> Partition<K, S, X> {
         let Some(at) = self.history.iter().position(|b| b.base == base) else { return };
         if let Some(first) = self.history.drain(at..).next() {
             self.extra = first.extra;
+            self.tally = first.tally;
         }
         for g in self.groups.iter_mut().flatten() {
             g.undo(base);
@@ -263,6 +255,7 @@ impl<K: Key, S: Wire, X: Beside> Load<'_, K, S, X> {
                 entries.into_iter().for_each(|(at, hash, k, v)| group.load(hash, k, v, at));
                 p.groups[usize::from(g)] = Some(group);
             }
+            p.tally.bytes = self.tables.counted(&p);
             p.version = self.t;
             self.tables.keys[i].store(p.len(), Relaxed);
         }
@@ -387,7 +380,9 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
     /// Tells `f` of keys that were touched before `before`, and removes them.
     pub(crate) fn expire(&mut self, before: Time, mut f: impl FnMut(&K, &mut State<S>)) -> usize {
         let t = self.t;
-        self.p.groups.iter_mut().flatten().map(|g| g.expire(before, t, &mut f)).sum()
+        let n = self.p.groups.iter_mut().flatten().map(|g| g.expire(before, t, &mut f)).sum();
+        self.p.tally.expired += n as u64;
+        n
     }
 
     /// Goes over all keys, group by group: what `f` makes for a group gets each of its keys with slot and value,
@@ -466,6 +461,8 @@ impl<K: Key, S: Wire, X: Beside> Drop for Lease<'_, K, S, X> {
         }
     }
 }
+
+mod bounds;
 
 impl<K, S, X> fmt::Debug for Tables<K, S, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

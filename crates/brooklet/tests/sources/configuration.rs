@@ -232,6 +232,61 @@ fn shuffle_memory() {
     assert!(some > 0 && some < all && all > 100_000, "{some} and {all} bytes");
 }
 
+/// A driver that keeps a state for each number.
+fn counting(conf: Conf) -> Driver<Queue<i64>> {
+    numbers(conf, |s| {
+        let seen = s.map(|x| (x, ())).map_with_state(|_, _, n: &mut State<i64>| {
+            n.update(n.get().unwrap_or(&0) + 1);
+        });
+        seen.foreach_rdd(|rdd, _| rdd.count().map(drop));
+    })
+}
+
+#[test]
+fn state_store() {
+    for (store, on_disk) in [("memory", false), ("disk", true)] {
+        let folder = Folder::new(store);
+        let conf = with([("brooklet.state.store", store), ("brooklet.local.dir", folder.path())]);
+        let mut d = counting(conf);
+        d.input().push(0..1_000);
+        d.batches(3).unwrap();
+        assert_eq!(folder.bytes() > 0, on_disk, "{store}");
+        assert_eq!(d.context().state_metrics()[0].keys, 1_000);
+        drop(d);
+        assert_eq!(folder.bytes(), 0);
+    }
+}
+
+#[test]
+fn state_dir() {
+    let (local, states) = (Folder::new("blocks"), Folder::new("states"));
+    let conf = with([
+        ("brooklet.state.store", "disk"),
+        ("brooklet.local.dir", local.path()),
+        ("brooklet.state.dir", states.path()),
+    ]);
+    let mut d = counting(conf);
+    d.input().push(0..1_000);
+    d.batches(2).unwrap();
+    assert!(states.bytes() > 0 && local.bytes() == 0);
+}
+
+#[test]
+fn state_memory() {
+    // An eighth is the write buffer; what is more goes to tables on disk.
+    let of = |memory| {
+        let mut d = counting(with([("brooklet.state.store", "disk"), ("brooklet.state.memory", memory)]));
+        d.input().push(0..50_000);
+        d.input().push(50_000..100_000);
+        d.batches(4).unwrap();
+        d
+    };
+    let (small, large) = (of("8m"), of("512m"));
+    let tables = |d: &Driver<Queue<i64>>| d.context().state_metrics()[0].disk_bytes;
+    until("a full write buffer is written", || tables(&small) > 500_000);
+    assert_eq!(tables(&large), 0);
+}
+
 #[test]
 fn storage_compress() {
     let on_disk = |compress| {

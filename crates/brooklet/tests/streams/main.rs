@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::type_complexity)] // a failed step is a failed test
 
 mod batch_time;
+mod bounded_state;
 mod cases;
 mod checkpoint;
 mod compile_fail;

@@ -12,7 +12,7 @@ use super::windowed::{Missed, Windowed};
 use crate::Time;
 use crate::data::{Key, Wire};
 use crate::dstream::map::Map;
-use crate::dstream::update::{Batch, LeftBy, Stateful, Update, UpdateStage};
+use crate::dstream::update::{Batch, LeftBy, Stateful, Update, UpdateStage, watch};
 use crate::dstream::{DStream, GraphRef, Kind, LineageNode, Node};
 use crate::engine::{Accumulator, Role, Site, StageKey, TaskBody, TaskCx, TaskError};
 use crate::event_time::{Sessions, Window};
@@ -173,6 +173,7 @@ impl<K: Key, V: Wire, N: Node<Out = (Time, (K, V))>> Windowed<K, V, N> {
             Stateful {
                 every,
                 slide: every,
+                watched: watch(&open.tables),
                 note: Box::new(move |g, t| Ok(noting.at.note(g, t))),
                 stored,
                 make: Box::new(move |g, &batch, note| {

@@ -19,6 +19,6 @@ mod sorter;
 mod table;
 
 pub(crate) use buckets::{Buckets, leave};
-pub(crate) use size::{Watch, estimate};
+pub(crate) use size::{Watch, behind, estimate};
 pub(crate) use sorter::{Order, Sorted, Sorter};
 pub(crate) use table::{Combining, spill_by_partition, table_bytes};
