@@ -180,7 +180,10 @@ impl Stepped {
     }
 }
 
-fn window(args: &HashMap<String, String>, num: &dyn Fn(&str, usize) -> usize) -> brooklet::Result<()> {
+fn window(
+    args: &HashMap<String, String>,
+    num: &dyn Fn(&str, usize) -> usize,
+) -> brooklet::Result<()> {
     let run = Stepped::new()?;
     let (queue, lines) = run.ssc.text_queue_stream();
     let words = lines.flat_map(|line| line.split(" ")).map(|word| (word, 1i64));

@@ -37,7 +37,8 @@ pub use conf::{
     StateStore, defaults,
 };
 pub use context::{
-    CheckpointMetrics, CheckpointOptions, Context, ContextState, StreamingContext, StreamingContextBuilder,
+    CheckpointMetrics, CheckpointOptions, Context, ContextState, StreamingContext,
+    StreamingContextBuilder,
 };
 pub use data::{Data, HashSeed, Key, Wire};
 pub use dstream::{

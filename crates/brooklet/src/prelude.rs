@@ -2,6 +2,6 @@
 
 pub use crate::{
     BatchInfo, BoxError, Conf, Context, DStream, Error, FailurePolicy, OnError, QueuePolicy, Rdd,
-    Receiver, State, StateSpec, StorageLevel, Store, Str, StreamingContext, StreamingListener, Time,
-    Window, millis, minutes, seconds,
+    Receiver, State, StateSpec, StorageLevel, Store, Str, StreamingContext, StreamingListener,
+    Time, Window, millis, minutes, seconds,
 };

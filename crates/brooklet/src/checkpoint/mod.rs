@@ -30,6 +30,7 @@ pub use error::CheckpointError;
 pub(crate) use manifest::OperatorMeta;
 pub(crate) use policy::CheckpointPolicy;
 pub(crate) use restore::{Entries, OpenCheckpoint, StartFrom};
+#[cfg(test)]
 pub(crate) use storage::{LocalStorage, Storage};
 pub(crate) use stream::{StoredOperator, StreamCheckpoints, Wanted};
 pub(crate) use writer::{CheckpointStats, StateCheckpoints};

@@ -6,9 +6,9 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::StateCheckpoints;
 use super::schema::{Verdict, compare};
 use super::{CheckpointPolicy, CheckpointStats, Delta, OpenCheckpoint, OperatorMeta, StartFrom};
-use super::StateCheckpoints;
 use crate::engine::{OpId, Site};
 use crate::state::durable::{Collect, Durable, Form};
 use crate::sync::{LockExt, Mutex};
@@ -78,10 +78,12 @@ impl StreamCheckpoints {
         let mut metas = Vec::new();
         let mut forms: HashMap<String, Form> = HashMap::new();
         let mut table = Vec::new();
-        for (op, (identity, part)) in operators.iter().flat_map(|o| o.parts.iter().map(move |p| (o, p))) {
-            let form = part.form().map_err(|e| {
-                Error::usage(format!("state of {} can't be stored: {e}", op.site))
-            })?;
+        for (op, (identity, part)) in
+            operators.iter().flat_map(|o| o.parts.iter().map(move |p| (o, p)))
+        {
+            let form = part
+                .form()
+                .map_err(|e| Error::usage(format!("state of {} can't be stored: {e}", op.site)))?;
             let schema = rmp_serde::to_vec_named(&form)
                 .map_err(|e| Error::Bug(format!("a schema can't be written: {e}")))?;
             let stored = open.operator(identity);
@@ -91,7 +93,9 @@ impl StreamCheckpoints {
                     let mut all = Verdict::Kept;
                     for s in &stored.schemas {
                         let old: Form = rmp_serde::from_slice(&s.0).map_err(|e| {
-                            Error::usage(format!("the stored schema of `{identity}` can't be read: {e}"))
+                            Error::usage(format!(
+                                "the stored schema of `{identity}` can't be read: {e}"
+                            ))
                         })?;
                         let v = compare(&old.schema, &form.schema);
                         let v = if wanted.drop_fields { v.dropping_fields() } else { v };
@@ -115,7 +119,13 @@ impl StreamCheckpoints {
         let (time, zero) = (open.time(), open.zero().unwrap_or(zero));
         let mut restored = Vec::new();
         if let Some(t) = time {
-            tracing::info!(app, batch = t.millis(), "state from {}: {}", dir.display(), table.join("; "));
+            tracing::info!(
+                app,
+                batch = t.millis(),
+                "state from {}: {}",
+                dir.display(),
+                table.join("; ")
+            );
             for op in &operators {
                 let dropped = op.parts.iter().any(|(identity, _)| wanted.drop.contains(identity));
                 let stored = op.parts.iter().filter(|(identity, _)| forms.contains_key(identity));
@@ -205,7 +215,9 @@ impl StreamCheckpoints {
         let all = self.operators.values().flat_map(|o| &o.parts);
         let planned = *self.planned.get();
         for (identity, part) in all {
-            if first.contains(identity) || (planned && part.whole_only() && !self.writer.has(t, identity)) {
+            if first.contains(identity)
+                || (planned && part.whole_only() && !self.writer.has(t, identity))
+            {
                 let all = vec![whole(&**part)?];
                 self.writer.replace(t, identity, all).map_err(Error::Checkpoint)?;
             }

@@ -29,12 +29,7 @@ struct Running {
 
 impl Driver {
     pub(super) fn new(graph: Arc<Graph>, tracker: Arc<ReceiverTracker>) -> Driver {
-        Driver {
-            graph,
-            tracker,
-            running: Mutex::default(),
-            gracefully: AtomicBool::new(false),
-        }
+        Driver { graph, tracker, running: Mutex::default(), gracefully: AtomicBool::new(false) }
     }
 
     fn running(&self) -> Arc<Running> {
@@ -102,9 +97,11 @@ impl BatchGraph for Driver {
         if let Some(c) = &checkpoints {
             c.begin(t);
         }
-        let all = self.running().steps.iter().try_for_each(|step| {
-            Driver::guarded("a step", || step.run(&self.graph, t))
-        });
+        let all = self
+            .running()
+            .steps
+            .iter()
+            .try_for_each(|step| Driver::guarded("a step", || step.run(&self.graph, t)));
         if let Some(c) = checkpoints {
             match &all {
                 Ok(()) => Driver::guarded("a checkpoint", || c.end(t))?,

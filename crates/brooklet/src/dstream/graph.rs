@@ -299,17 +299,24 @@ impl Graph {
             let identity = self.entries.get().iter().find(|e| e.id == *id).map(Entry::identity);
             let identity = identity.unwrap_or_default();
             if parts.is_empty() {
-                tracing::warn!("{site}: what it keeps isn't stored; after a restart it begins empty");
+                tracing::warn!(
+                    "{site}: what it keeps isn't stored; after a restart it begins empty"
+                );
                 continue;
             }
             let name = |(suffix, part): &(&str, Arc<dyn Durable>)| {
                 (format!("{identity}{suffix}"), part.clone())
             };
-            operators.push(StoredOperator { id: *id, site: *site, parts: parts.iter().map(name).collect() });
+            operators.push(StoredOperator {
+                id: *id,
+                site: *site,
+                parts: parts.iter().map(name).collect(),
+            });
         }
-        let same = self.ambiguous().into_iter().filter(|(_, sites)| {
-            sites.iter().any(|s| operators.iter().any(|o| o.site == *s))
-        });
+        let same = self
+            .ambiguous()
+            .into_iter()
+            .filter(|(_, sites)| sites.iter().any(|s| operators.iter().any(|o| o.site == *s)));
         if let Some((path, sites)) = same.into_iter().next() {
             let sites: Vec<_> = sites.iter().map(Site::to_string).collect();
             return Err(Error::usage(format!(
@@ -425,7 +432,8 @@ impl Graph {
     pub(crate) fn flush_in(&self, t: Time) {
         let mut flush = self.flush.get();
         if flush.begun {
-            let due = flush.at.iter_mut().filter(|(slide, at)| at.is_none() && self.on_grid(t, **slide));
+            let due =
+                flush.at.iter_mut().filter(|(slide, at)| at.is_none() && self.on_grid(t, **slide));
             due.for_each(|(_, at)| *at = Some(t));
         }
     }

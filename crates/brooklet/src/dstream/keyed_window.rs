@@ -303,7 +303,8 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Durable for DurableBatches<K, V, W> {
         let Windowed { tables, span, site, .. } = &*self.window;
         let seed = self.seed;
         let failed = |e: &dyn std::fmt::Display| not_read(*site, e);
-        let mut parts: Vec<BTreeMap<u64, Vec<Entry<K, V>>>> = vec![BTreeMap::new(); tables.partitions()];
+        let mut parts: Vec<BTreeMap<u64, Vec<Entry<K, V>>>> =
+            vec![BTreeMap::new(); tables.partitions()];
         while let Some((_, key, value)) = entries.next().map_err(Error::Checkpoint)? {
             let (time, key): (u64, K) = decode(key).map_err(|e| failed(&e))?;
             let val: V = decode(value).map_err(|e| failed(&e))?;
@@ -329,7 +330,8 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Durable for DurableBatches<K, V, W> {
                         Some(Inside::new(d.t, places?, vals))
                     })
                     .collect();
-                let missing = "a key of its batches has no sum: a file is missing, or not of this stream";
+                let missing =
+                    "a key of its batches has no sum: a file is missing, or not of this stream";
                 let inside = inside.ok_or_else(|| failed(&missing))?;
                 tables.beside(part, |held| held.inside.extend(inside));
             } else {
@@ -350,8 +352,9 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Durable for DurableBatches<K, V, W> {
         for part in 0..window.tables.partitions() {
             let lease = window.tables.look(part);
             let written = window.batches(&lease, Time::ZERO, (&[], &[]), Collect::Whole);
-            all.extend(written.map_err(|e| {
-                Error::TaskFailed { attempts: 1, cause: not_written(window.site, e) }
+            all.extend(written.map_err(|e| Error::TaskFailed {
+                attempts: 1,
+                cause: not_written(window.site, e),
             })?);
         }
         Ok(all)
@@ -378,10 +381,12 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
         E: Entries<K, V>,
     {
         let tables = Arc::new(Tables::new(partitions, false, site).with_fixed_slots());
-        let window = Arc::new(Windowed { tables: tables.clone(), kind: Arc::new(kind), span, site });
+        let window =
+            Arc::new(Windowed { tables: tables.clone(), kind: Arc::new(kind), span, site });
         let by = partitioning.clone().unwrap_or(Partitioning::Hash(partitions));
         // Sums come first: the batches look their keys up there.
-        let (mut stored, seed) = (Vec::<(&str, Arc<dyn Durable>)>::new(), self.graph.ctx.0.env.seed);
+        let (mut stored, seed) =
+            (Vec::<(&str, Arc<dyn Durable>)>::new(), self.graph.ctx.0.env.seed);
         if W::STORED {
             let (tables, partitioning) = (tables.clone(), by.clone());
             stored.push((
@@ -446,7 +451,9 @@ pub(super) fn merged<'a, K: Key, V: Wire>(
 ) -> Vec<Entry<K, (V, u32)>> {
     let mut table = Table::with_capacity(0);
     for e in batches.flat_map(|b| b.entries()) {
-        table.merge_from(e.hash, &e.key, &(e.val.clone(), 1), |a: (V, u32), b| (f(a.0, b.0), a.1 + b.1));
+        table.merge_from(e.hash, &e.key, &(e.val.clone(), 1), |a: (V, u32), b| {
+            (f(a.0, b.0), a.1 + b.1)
+        });
     }
     table.into_entries()
 }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::state_pipe::StatePipe;
@@ -89,7 +89,10 @@ impl<K: Key, S: Wire> StateSpec<K, S> {
     /// For a time of zero.
     #[track_caller]
     pub fn timeout(mut self, idle: Duration) -> StateSpec<K, S> {
-        assert!(idle >= Duration::from_millis(1), "a time-out of {idle:?} is below one millisecond");
+        assert!(
+            idle >= Duration::from_millis(1),
+            "a time-out of {idle:?} is below one millisecond"
+        );
         self.timeout = Some(idle);
         self
     }
@@ -315,7 +318,6 @@ impl<K: Key, S: Wire> Keyed<K, S> {
         cx: &TaskCx<'_>,
         &Batch { t, base, collect, .. }: &Batch,
         (initial, dealt): (Option<&Dealt<K, S>>, Option<&Dealt<K, V>>),
-        mut out: Vec<M>,
         home: &Arc<Spare<M>>,
         f: impl Fn(Time, &K, Option<V>, &mut State<S>) -> Option<M>,
     ) -> Result<(), TaskError> {
@@ -323,7 +325,7 @@ impl<K: Key, S: Wire> Keyed<K, S> {
         const FAR: usize = 16;
         const NEAR: usize = 8;
         let (part, site) = (cx.partition(), self.site);
-        let mut lease = tables.lease(part, base, t)?;
+        let (mut lease, mut out) = (tables.lease(part, base, t)?, home.take(0));
         if let Some(initial) = initial {
             initial.each(cx, part, |chunk| {
                 for e in chunk {
@@ -539,11 +541,10 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
                 let (k, f, home) = (k.clone(), f.clone(), home.clone());
                 let width = k.partitioning.partitions();
                 let run = move |cx: &TaskCx<'_>| {
-                    let out = home.take(0);
                     let records = (initial.as_deref(), dealt.as_deref());
                     match &k.stored {
-                        Stored::Memory(s) => k.update(&**s, cx, &batch, records, out, &home, &*f),
-                        Stored::Disk(s) => k.update(&**s, cx, &batch, records, out, &home, &*f),
+                        Stored::Memory(s) => k.update(&**s, cx, &batch, records, &home, &*f),
+                        Stored::Disk(s) => k.update(&**s, cx, &batch, records, &home, &*f),
                     }
                 };
                 let stage = UpdateStage::make(g, (op, t), width, records, wide, run);

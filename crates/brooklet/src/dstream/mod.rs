@@ -37,9 +37,9 @@ mod reduce_by_key_and_window;
 mod reduce_by_window;
 mod repartition;
 mod save;
-mod sessions;
 #[cfg(feature = "http")]
 mod serve;
+mod sessions;
 mod slice;
 mod state_pipe;
 mod transform;

@@ -13,11 +13,11 @@ use super::window::Span;
 use super::{DStream, Graph, Node, by_user};
 use crate::data::{Data, Key, Wire};
 use crate::engine::{Site, StageKey, TaskCx, TaskError};
+use crate::rdd::Partitioner;
 use crate::rdd::combine::{ByReduce, Combine, Entry};
 use crate::rdd::kept::Kept;
 use crate::rdd::partitioner::Partitioning;
 use crate::rdd::shuffle::{ReduceSpec, Reduced};
-use crate::rdd::Partitioner;
 use crate::state::Place;
 
 impl<K, V, X, F> Entries<K, V> for Reduced<K, V, X, F>
@@ -82,7 +82,8 @@ impl<K: Key, V: Wire, F: Fn(V, V) -> V + Send + Sync + 'static> Kind<K, V> for T
                 vals.push(e.val.clone());
                 places.extend(lease.upsert(e.hash, &e.key, |s| {
                     let v = e.val.clone();
-                    let (front, back) = s.map_or((None, None), |s| (s.front.clone(), s.back.clone()));
+                    let (front, back) =
+                        s.map_or((None, None), |s| (s.front.clone(), s.back.clone()));
                     let back = match back {
                         None => v,
                         Some(back) => (self.0)(back, v),

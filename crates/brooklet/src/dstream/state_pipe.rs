@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::Time;
 use crate::data::Data;
 use crate::engine::{Site, TaskBody, TaskCx, TaskError};
+use crate::rdd::partitioner::Partitioning;
 use crate::rdd::pipe::{Captured, Flow, Unshippable, chunk_len};
 use crate::rdd::{About, DynPipe, Erased, Lineage};
-use crate::rdd::partitioner::Partitioning;
 use crate::state::Versions;
 
 /// What `get` makes of each key and state of version `t`. Readable as long as the version is remembered, while

@@ -371,12 +371,11 @@ impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
             || cx.check(),
         )?;
         let (first, mut states) = initial_of(initial, cx, site)?;
-        let mut set = |hash, key: &K, values: &[V], old| {
-            match site.guard(|| (self.f)(t, key, values, old)) {
+        let mut set =
+            |hash, key: &K, values: &[V], old| match site.guard(|| (self.f)(t, key, values, old)) {
                 Some(now) => lease.set(hash, key, &now),
                 None => Ok(()),
-            }
-        };
+            };
         for (i, e) in entries.iter().enumerate() {
             if site.guard(|| places.get(&e.key)) == Some(&i) {
                 let old = first.get(&e.key).and_then(|at| states[*at].take());

@@ -85,9 +85,7 @@ impl OutputStore {
         let g = self.0.get();
         let published = g.stages.get(key).and_then(|v| v.get(partition)?.as_ref());
         let block = published.and_then(|p| p.blocks.get(index));
-        block
-            .cloned()
-            .ok_or(TaskError::Lost { stage: *key, partition: partition as u32 })
+        block.cloned().ok_or(TaskError::Lost { stage: *key, partition: partition as u32 })
     }
 
     /// The merged reduce side of a partition, if a task of this process has made it already.

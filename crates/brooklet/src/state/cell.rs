@@ -92,7 +92,10 @@ impl<S> State<S> {
     /// At the second call, and while the state is timing out: the task fails with the operator's name and
     /// place.
     pub fn remove(&mut self) {
-        assert!(!self.timing_out, "a state that is timing out can't be removed: it is removed anyway");
+        assert!(
+            !self.timing_out,
+            "a state that is timing out can't be removed: it is removed anyway"
+        );
         assert!(!self.removed, "a state can't be removed twice in one call");
         self.removed = true;
         if let Some(old) = self.value.take() {
@@ -140,14 +143,9 @@ pub(super) enum Left<S> {
     /// The value it had.
     Same(S),
     /// Another value; `before` is missing when it was kept earlier or there was none.
-    Changed {
-        now: S,
-        before: Option<S>,
-    },
+    Changed { now: S, before: Option<S> },
     /// No value; `before` is there if there was one.
-    Nothing {
-        before: Option<S>,
-    },
+    Nothing { before: Option<S> },
 }
 
 impl<S: fmt::Debug> fmt::Debug for State<S> {

@@ -140,7 +140,8 @@ impl<K: Key, S: Wire, X: Beside> Durable for DurableTables<K, S, X> {
             let written = self.tables.each(part, |hash, k, s, touched| {
                 put(&mut out, group_of(hash), k, Some((timed.then_some(touched), s)))
             });
-            written.map_err(|e| Error::TaskFailed { attempts: 1, cause: not_written(self.site, e) })?;
+            written
+                .map_err(|e| Error::TaskFailed { attempts: 1, cause: not_written(self.site, e) })?;
         }
         Ok(out.finish().into_bytes())
     }

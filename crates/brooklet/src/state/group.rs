@@ -169,7 +169,13 @@ impl<K, S> Group<K, S> {
     fn log(&mut self, t: Time) -> &mut Version<S> {
         if self.versions.back().is_none_or(|v| v.time != t) {
             let ops = std::mem::take(&mut self.spare_ops);
-            self.versions.push_back(Version { time: t, whole: None, ops, stood: Vec::new(), removed: Vec::new() });
+            self.versions.push_back(Version {
+                time: t,
+                whole: None,
+                ops,
+                stood: Vec::new(),
+                removed: Vec::new(),
+            });
         }
         let last = self.versions.len() - 1;
         &mut self.versions[last]
@@ -480,7 +486,8 @@ impl<K, S> Group<K, S> {
         new.resizes = self.resizes + 1;
         for old in order {
             let m = self.meta[old as usize];
-            if let (Some(k), Some(v)) = (self.keys.take(old as usize), self.vals.take(old as usize)) {
+            if let (Some(k), Some(v)) = (self.keys.take(old as usize), self.vals.take(old as usize))
+            {
                 new.insert(m.hash, k, v, Time::from_millis(m.touched));
             }
         }

@@ -22,9 +22,9 @@ mod tables;
 mod watch;
 
 pub use cell::State;
-pub use limit::{OnFull, StateLimit};
 pub(crate) use disk::{DiskState, DiskTables, RunTables};
 pub(crate) use limit::Bounded;
+pub use limit::{OnFull, StateLimit};
 pub(crate) use store::{KeyedLease, KeyedStates, Versions};
-pub(crate) use watch::Watched;
 pub(crate) use tables::{Beside, Lease, Place, Tables};
+pub(crate) use watch::Watched;

@@ -1,8 +1,8 @@
 //! The state of one stateful operator: a table for each key group of each partition.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use super::cell::State;
 use super::durable::{self, Collect};
@@ -145,7 +145,12 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
     /// The right to change partition `part` from version `base` to `t`. Whatever was changed since `base` is
     /// undone first: attempts that failed later, batches that were skipped. Undone, too, when the lease is
     /// dropped without [`Lease::commit`].
-    pub(crate) fn lease(&self, part: usize, base: Time, t: Time) -> Result<Lease<'_, K, S, X>, TaskError> {
+    pub(crate) fn lease(
+        &self,
+        part: usize,
+        base: Time,
+        t: Time,
+    ) -> Result<Lease<'_, K, S, X>, TaskError> {
         let mut guard = self.parts[part].get();
         let p = &mut *guard;
         if p.version != base {
@@ -195,10 +200,10 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
         }
         let mut slot = (from & 0xFFFF_FFFF) as usize;
         for g in (from >> 32) as usize..GROUPS {
-            if let Some(group) = &p.groups[g] {
-                if let Some(next) = group.read(t, slot, (out, n), &get) {
-                    return Ok(Some((g as u64) << 32 | next as u64));
-                }
+            if let Some(group) = &p.groups[g]
+                && let Some(next) = group.read(t, slot, (out, n), &get)
+            {
+                return Ok(Some((g as u64) << 32 | next as u64));
             }
             slot = 0;
         }
@@ -295,7 +300,8 @@ pub(crate) struct Lease<'a, K: Key, S: Wire, X: Beside = ()> {
 impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
     fn group(&mut self, hash: u32) -> &mut Group<K, S> {
         let by_time = self.tables.by_time;
-        self.p.groups[usize::from(group_of(hash))].get_or_insert_with(|| Box::new(Group::new(by_time)))
+        self.p.groups[usize::from(group_of(hash))]
+            .get_or_insert_with(|| Box::new(Group::new(by_time)))
     }
 
     /// Asks for what [`Lease::with`] will look at: first step, the index.

@@ -275,7 +275,8 @@ fn state_dir() {
 fn state_memory() {
     // An eighth is the write buffer; what is more goes to tables on disk.
     let of = |memory| {
-        let mut d = counting(with([("brooklet.state.store", "disk"), ("brooklet.state.memory", memory)]));
+        let mut d =
+            counting(with([("brooklet.state.store", "disk"), ("brooklet.state.memory", memory)]));
         d.input().push(0..50_000);
         d.input().push(50_000..100_000);
         d.batches(4).unwrap();

@@ -142,7 +142,8 @@ fn problems(table: &str) -> Vec<String> {
             _ => problems.push(format!("row {id} needs three full cells: {cells:?}")),
         }
     }
-    let numbers = "1.1 1.2 1.3 1.4 1.5 1.6 1.7 1.8 1.11 2 4.2 4.3 4.4 4.5 4.8 4.9 4.10 4.11 4.12 4.17";
+    let numbers =
+        "1.1 1.2 1.3 1.4 1.5 1.6 1.7 1.8 1.11 2 4.2 4.3 4.4 4.5 4.8 4.9 4.10 4.11 4.12 4.17";
     for number in numbers.split(' ') {
         let n = sections.get(number).copied().unwrap_or_default();
         for i in 1..=n.max(1) {

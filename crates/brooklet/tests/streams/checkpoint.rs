@@ -18,7 +18,8 @@ struct Folder(PathBuf);
 impl Folder {
     fn new() -> Folder {
         static N: AtomicU32 = AtomicU32::new(0);
-        let name = format!("brooklet-checkpoint-{}-{}", std::process::id(), N.fetch_add(1, Relaxed));
+        let name =
+            format!("brooklet-checkpoint-{}-{}", std::process::id(), N.fetch_add(1, Relaxed));
         Folder(std::env::temp_dir().join(name))
     }
 }
@@ -57,12 +58,21 @@ fn program(pairs: &DStream<Pair>, seen: &Seen) {
     });
     tell(2, &all.map(|(k, s)| (k, vec![s])).boxed());
     let (w, s) = (seconds(4), seconds(2));
-    let inverse = pairs.reduce_by_key_and_window_inv(|a, b| a + b, |a, b| a - b, w, s).name("inverse");
+    let inverse =
+        pairs.reduce_by_key_and_window_inv(|a, b| a + b, |a, b| a - b, w, s).name("inverse");
     tell(3, &inverse.map(|(k, s)| (k, vec![s])).boxed());
     let most = pairs.reduce_by_key_and_window(i64::max, seconds(3), None).name("most");
     tell(4, &most.map(|(k, s)| (k, vec![s])).boxed());
     let groups = pairs.group_by_key_and_window(seconds(3), seconds(2)).name("groups");
-    tell(5, &groups.map(|(k, mut v)| { v.sort_unstable(); (k, v) }).boxed());
+    tell(
+        5,
+        &groups
+            .map(|(k, mut v)| {
+                v.sort_unstable();
+                (k, v)
+            })
+            .boxed(),
+    );
     tell(6, &pairs.count_by_window(seconds(3), None).map(|n| (0, vec![n as i64])).boxed());
 }
 
@@ -143,7 +153,12 @@ proptest! {
 }
 
 /// One run of a program on a folder: (what is there at the end, the error of the start).
-fn totals<S>(dir: &Folder, from: u64, options: CheckpointOptions, one: fn(Option<&S>) -> S) -> Result<Vec<(u32, S)>, Error>
+fn totals<S>(
+    dir: &Folder,
+    from: u64,
+    options: CheckpointOptions,
+    one: fn(Option<&S>) -> S,
+) -> Result<Vec<(u32, S)>, Error>
 where
     S: Clone + Send + Sync + Serialize + serde::de::DeserializeOwned + 'static,
 {
@@ -191,7 +206,11 @@ fn old(s: Option<&Old>) -> Old {
 }
 
 fn new(s: Option<&New>) -> New {
-    New { last: s.map(|s| s.n), n: s.map_or(0, |s| s.n) + 1, note: s.map_or(String::new(), |s| s.note.clone()) }
+    New {
+        last: s.map(|s| s.n),
+        n: s.map_or(0, |s| s.n) + 1,
+        note: s.map_or(String::new(), |s| s.note.clone()),
+    }
 }
 
 fn shorter(s: Option<&Shorter>) -> Shorter {
@@ -211,7 +230,8 @@ fn state_of_a_changed_type_is_migrated_or_refused_by_name() {
     assert_eq!(now.iter().map(|(_, s)| s.clone()).collect::<Vec<_>>(), [want.clone(), want]);
     let now = totals(&dir, 30_000, options().drop_fields(), shorter).unwrap();
     assert!(now.iter().all(|(_, s)| s.n == 12), "{now:?}");
-    let refused = totals(&dir, 40_000, options(), |s: Option<&String>| s.cloned().unwrap_or_default());
+    let refused =
+        totals(&dir, 40_000, options(), |s: Option<&String>| s.cloned().unwrap_or_default());
     assert!(refused.unwrap_err().to_string().contains("totals"));
     let now = totals(&dir, 50_000, options().drop_state("totals"), old).unwrap();
     assert!(now.iter().all(|(_, s)| s.n == 1), "begins anew: {now:?}");

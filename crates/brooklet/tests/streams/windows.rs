@@ -89,14 +89,23 @@ fn a_batch_without_an_rdd_is_left_out_of_windows_and_state_goes_on() {
             let pairs = ssc.input_stream(EveryOther);
             let (w, s) = (w.clone(), s.clone());
             pairs.window(seconds(3), None).foreach_rdd(move |rdd, t| w.take(rdd, t));
-            let count = |new: &[u64], old: Option<u64>| Some(old.unwrap_or(0) + 10 + new.len() as u64);
+            let count =
+                |new: &[u64], old: Option<u64>| Some(old.unwrap_or(0) + 10 + new.len() as u64);
             pairs.update_state_by_key(count).foreach_rdd(move |rdd, t| s.take(rdd, t));
             Ok(())
         })
         .unwrap();
         driver.batches(3).unwrap();
-        assert_eq!(window.batches(), [vec![('a', 1)], vec![('a', 1)], vec![('a', 1), ('a', 3)]], "{engine:?}");
-        assert_eq!(state.batches(), [vec![('a', 11)], vec![('a', 21)], vec![('a', 32)]], "{engine:?}");
+        assert_eq!(
+            window.batches(),
+            [vec![('a', 1)], vec![('a', 1)], vec![('a', 1), ('a', 3)]],
+            "{engine:?}"
+        );
+        assert_eq!(
+            state.batches(),
+            [vec![('a', 11)], vec![('a', 21)], vec![('a', 32)]],
+            "{engine:?}"
+        );
     }
 }
 
@@ -155,7 +164,8 @@ fn time_outs_are_strict_and_looked_for_in_every_batch() {
         .boxed()
     });
     let none = Vec::new();
-    let want = [none.clone(), none.clone(), none.clone(), vec![('a', 4000)], none, vec![('b', 6000)]];
+    let want =
+        [none.clone(), none.clone(), none.clone(), vec![('a', 4000)], none, vec![('b', 6000)]];
     assert_eq!(out, want);
 }
 
@@ -163,21 +173,52 @@ fn time_outs_are_strict_and_looked_for_in_every_batch() {
 fn rules_of_a_state_fail_the_task_with_operator_and_place() {
     type Broken = fn(&mut State<u32>, Option<u32>);
     let rules: [(Broken, &str); 5] = [
-        (|s, _| { s.remove(); s.update(1) }, "`update` of a state that was removed"),
-        (|s, _| { s.remove(); s.remove() }, "can't be removed twice"),
-        (|s, v| if v.is_none() { s.update(1) } else { s.update(2) }, "`update` of a state that is timing out"),
-        (|s, v| if v.is_none() { s.remove() } else { s.update(2) }, "that is timing out can't be removed"),
-        (|s, v| if v.is_none() { let _ = s.modify(|x| *x += 1); } else { s.update(2) }, "`modify` of a state that is timing out"),
+        (
+            |s, _| {
+                s.remove();
+                s.update(1)
+            },
+            "`update` of a state that was removed",
+        ),
+        (
+            |s, _| {
+                s.remove();
+                s.remove()
+            },
+            "can't be removed twice",
+        ),
+        (
+            |s, v| if v.is_none() { s.update(1) } else { s.update(2) },
+            "`update` of a state that is timing out",
+        ),
+        (
+            |s, v| if v.is_none() { s.remove() } else { s.update(2) },
+            "that is timing out can't be removed",
+        ),
+        (
+            |s, v| {
+                if v.is_none() {
+                    let _ = s.modify(|x| *x += 1);
+                } else {
+                    s.update(2)
+                }
+            },
+            "`modify` of a state that is timing out",
+        ),
     ];
     for (rule, text) in rules {
         for engine in ENGINES {
             let mut d = driver::<(u32, u32)>(engine, Driver::<()>::conf(), move |_, s| {
                 let spec = StateSpec::new().timeout(seconds(1));
-                s.map_with_state_spec(spec, move |_, v, s: &mut State<u32>| rule(s, v)).print_to(1, |_| ());
+                s.map_with_state_spec(spec, move |_, v, s: &mut State<u32>| rule(s, v))
+                    .print_to(1, |_| ());
             });
             d.input().push([(1, 1)]);
             let e = d.batches(4).unwrap_err().to_string();
-            assert!(e.contains(text) && e.contains("`map_with_state`") && e.contains("windows.rs"), "{e}");
+            assert!(
+                e.contains(text) && e.contains("`map_with_state`") && e.contains("windows.rs"),
+                "{e}"
+            );
         }
     }
 }

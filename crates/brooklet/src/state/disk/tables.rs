@@ -623,7 +623,9 @@ impl<K: Key, S: Wire> KeyedLease for DiskLease<'_, K, S> {
     fn collect(&self, what: Collect) -> Result<Vec<u8>, TaskError> {
         match what {
             Collect::Nothing => Ok(DeltaBuilder::default().finish().into_bytes()),
-            _ => Err(TaskError::Bug("checkpoints don't store states on disk: refused at start".into())),
+            _ => Err(TaskError::Bug(
+                "checkpoints don't store states on disk: refused at start".into(),
+            )),
         }
     }
 

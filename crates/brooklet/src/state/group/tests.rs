@@ -70,7 +70,8 @@ fn run(group: &mut Group<u8, String>, model: &mut Model, b: &Batch, t: u64) {
                 model.insert(*k, (v.to_string(), t));
             }
             Step::Modify(k, v) => {
-                let there = group.with(hash(*k), k, time, |s| s.modify(|x| x.push_str(&v.to_string())));
+                let there =
+                    group.with(hash(*k), k, time, |s| s.modify(|x| x.push_str(&v.to_string())));
                 assert_eq!(there, model.contains_key(k));
                 if let Some(m) = model.get_mut(k) {
                     m.0.push_str(&v.to_string());
