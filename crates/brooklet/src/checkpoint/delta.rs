@@ -34,6 +34,7 @@ pub(crate) enum PutError<E> {
 
 impl DeltaBuilder {
     /// A builder with room for `bytes`.
+    #[cfg(test)]
     pub(crate) fn with_capacity(bytes: usize) -> DeltaBuilder {
         DeltaBuilder { bytes: Vec::with_capacity(bytes), end: 0, entries: 0 }
     }
@@ -74,6 +75,7 @@ impl DeltaBuilder {
     ///
     /// # Errors
     /// When key or value is too large.
+    #[cfg(test)]
     pub(crate) fn put(
         &mut self,
         group: u8,
@@ -87,6 +89,7 @@ impl DeltaBuilder {
     ///
     /// # Errors
     /// When the key is too large.
+    #[cfg(test)]
     pub(crate) fn remove(
         &mut self,
         group: u8,
@@ -96,11 +99,13 @@ impl DeltaBuilder {
     }
 
     /// Changes recorded.
+    #[cfg(test)]
     pub(crate) fn entries(&self) -> usize {
         self.entries
     }
 
     /// Forgets everything; for a task that begins again.
+    #[cfg(test)]
     pub(crate) fn clear(&mut self) {
         (self.end, self.entries) = (0, 0);
     }
@@ -138,6 +143,7 @@ impl DeltaBuilder {
     }
 }
 
+#[cfg(test)]
 fn copy(to: &mut Vec<u8>, bytes: &[u8]) -> Result<(), std::convert::Infallible> {
     to.extend_from_slice(bytes);
     Ok(())

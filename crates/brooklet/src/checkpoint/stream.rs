@@ -28,6 +28,7 @@ pub(crate) struct StoredOperator {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wanted {
     pub(crate) policy: CheckpointPolicy,
+    pub(crate) from: StartFrom,
     /// Stored operators whose state may be lost.
     pub(crate) drop: Vec<String>,
     /// Whether fields that a type doesn't have any more may be lost.
@@ -65,7 +66,10 @@ impl StreamCheckpoints {
         clock: Arc<dyn Clock>,
         app: &str,
     ) -> Result<Restored> {
-        let open = OpenCheckpoint::local(dir, StartFrom::Newest).map_err(Error::Checkpoint)?;
+        let open = OpenCheckpoint::local(dir, wanted.from).map_err(Error::Checkpoint)?;
+        for e in open.skipped() {
+            tracing::warn!(app, "a newer checkpoint is passed over: {e}");
+        }
         if let Some(t) = open.time()
             && t >= first
         {

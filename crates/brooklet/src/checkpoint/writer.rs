@@ -313,11 +313,13 @@ impl StateCheckpoints {
     ///
     /// # Errors
     /// [`CheckpointError::Poisoned`] with the error that stopped them.
+    #[cfg(test)]
     pub(crate) fn health(&self) -> Result<(), CheckpointError> {
         self.shared.state.get().healthy()
     }
 
     /// The newest batch whose checkpoint is durable: its input isn't needed to restore state.
+    #[cfg(test)]
     pub(crate) fn durable(&self) -> Option<Time> {
         self.shared.state.get().stats.durable
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::StreamingContext;
-use crate::checkpoint::{CheckpointStats, Wanted};
+use crate::checkpoint::{CheckpointStats, StartFrom, Wanted};
 use crate::{Error, Result, Time};
 
 /// How often state is stored, and what may be lost when a changed program takes it over.
@@ -39,6 +39,19 @@ impl CheckpointOptions {
     /// Bytes of collected changes that make a checkpoint due before its time.
     pub fn max_bytes(mut self, bytes: usize) -> CheckpointOptions {
         self.0.policy.max_bytes = bytes;
+        self
+    }
+
+    /// Permits to go on from an older checkpoint if the newest one is damaged: what batches have changed since then
+    /// is lost. Without it that is an error which names the file.
+    pub fn or_older(mut self) -> CheckpointOptions {
+        self.0.from = StartFrom::NewestWhole;
+        self
+    }
+
+    /// Goes on from the checkpoint of this batch, one of those that are kept; newer ones are given up.
+    pub fn from_batch(mut self, t: Time) -> CheckpointOptions {
+        self.0.from = StartFrom::Batch(t);
         self
     }
 

@@ -209,12 +209,6 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
         }
         Ok(None)
     }
-
-    /// Keys of version `t`, if that is the newest one.
-    pub(crate) fn len_at(&self, part: usize, t: Time) -> Option<u64> {
-        let p = self.parts[part].get();
-        (p.version == t).then(|| p.len() as u64)
-    }
 }
 
 impl<K, S, X> Partition<K, S, X> {

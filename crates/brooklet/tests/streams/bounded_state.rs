@@ -91,7 +91,7 @@ fn run(engine: TestEngine, store: StateStore, p: &Program) -> Seen {
         });
         let sums = s.update_state_by_key_spec(all, |new: &[u32], old: Option<u64>| {
             let sum = old.unwrap_or(1) + new.iter().map(|n| u64::from(*n)).sum::<u64>();
-            (sum % 11 != 0).then_some(sum)
+            (!sum.is_multiple_of(11)).then_some(sum)
         });
         let snapshots = mapped.state_snapshots();
         let text = |s: &DStream<(String, u64)>| s.map(|(k, n)| (k, n.to_string())).boxed();

@@ -306,3 +306,29 @@ fn engines_in_other_processes_refuse_a_checkpoint_folder() {
     let text = driver.start().unwrap_err().to_string();
     assert!(text.contains("driver's process"), "{text}");
 }
+
+#[test]
+fn a_damaged_checkpoint_is_an_error_and_an_older_one_is_taken_by_permission() {
+    let (dir, options) =
+        (Folder::new(), || CheckpointOptions::new().min_batches(1).interval(seconds(0)));
+    for run in 0..3 {
+        totals(&dir, run * 10_000, options(), old).unwrap();
+    }
+    let mut manifests: Vec<_> = std::fs::read_dir(&dir.0)
+        .unwrap()
+        .map(|f| f.unwrap().path())
+        .filter(|p| p.file_name().unwrap().to_string_lossy().starts_with("manifest-"))
+        .collect();
+    manifests.sort();
+    let newest = manifests.pop().unwrap();
+    let mut bytes = std::fs::read(&newest).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&newest, bytes).unwrap();
+    let text = totals(&dir, 40_000, options(), old).unwrap_err().to_string();
+    assert!(text.contains(&newest.display().to_string()), "{text}");
+    let now = totals(&dir, 40_000, options().or_older(), old).unwrap();
+    assert!(now.iter().all(|(_, s)| s.n == 3), "one batch is lost: {now:?}");
+    let gone = totals(&dir, 50_000, options().from_batch(Time::from_millis(77)), old);
+    assert!(gone.unwrap_err().to_string().contains("77 ms"));
+}
