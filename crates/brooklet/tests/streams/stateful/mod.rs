@@ -499,11 +499,9 @@ fn batches_that_fail_for_good_leave_no_trace() {
     });
     if asked >= FAILED {
         let Coverage { failed, good_after_failed, tripped, .. } = coverage;
-        assert!(
-            failed > asked / 2 && good_after_failed > asked / 2,
-            "{failed} {good_after_failed}"
-        );
-        assert!(tripped > asked / 4, "only {tripped} calls have failed");
+        assert!(failed > asked / 4, "only {failed} batches have failed");
+        assert!(good_after_failed > asked / 4, "only {good_after_failed} batches after those");
+        assert!(tripped > asked / 10, "only {tripped} calls have failed");
     }
 }
 
