@@ -44,6 +44,16 @@ const RUNS: &[Run] = &[
         |args| soak("starts", args),
     ),
     (
+        "state",
+        "[BATCHES [MS]]: 10,000 of a million keys touched a batch, with checkpoints (default 10000 1000)",
+        |args| in_folder("state", args),
+    ),
+    (
+        "state-turnover",
+        "[KEYS]: that many keys that come and go by time-out, a 20th at a time; memory (default 100 M)",
+        |args| soak("state-turnover", args),
+    ),
+    (
         "state-disk",
         "[KEYS]: that many keys with states on disk, touched at random; memory, counts (default 20 M)",
         |args| soak("state-disk", args),

@@ -18,6 +18,7 @@ mod process;
 mod server;
 mod slow_output;
 mod starts;
+mod state;
 mod state_disk;
 
 use std::process::ExitCode;
@@ -39,6 +40,17 @@ fn main() -> ExitCode {
         ["external", megabytes] => number(megabytes).and_then(external::run),
         ["state-disk"] => state_disk::run(20_000_000),
         ["state-disk", keys] => number(keys).and_then(state_disk::run),
+        ["state", folder] => state::touched(folder, 10_000, 1_000),
+        ["state", folder, batches] => {
+            number(batches).and_then(|n| state::touched(folder, n, 1_000))
+        }
+        ["state", folder, batches, ms] => {
+            number(batches).and_then(|n| number(ms).and_then(|ms| state::touched(folder, n, ms)))
+        }
+        ["state-turnover"] => state::come_and_go(100_000_000, 5_000_000),
+        ["state-turnover", keys] => {
+            number(keys).and_then(|n| state::come_and_go(n, (n / 20).max(500_000)))
+        }
         ["starts"] => starts::run(1_000),
         ["starts", times] => number(times).and_then(starts::run),
         ["collisions"] => collisions::run(),

@@ -1,5 +1,7 @@
 //! What stateful operators keep.
 
+use std::time::Duration;
+
 /// What one stateful operator keeps, at one moment; see
 /// [`StreamingContext::state_metrics`](crate::StreamingContext::state_metrics). Totals count from the start.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -19,6 +21,15 @@ pub struct StateMetrics {
     pub disk_bytes: u64,
     /// Times that an index of a key group was built anew, because it grew or was mostly empty.
     pub index_rebuilds: u64,
+    /// The longest of them. This and the following figures are by the system's clock, since the start, of one
+    /// task; a state on disk has none of them.
+    pub longest_rebuild: Duration,
+    /// The longest encoding of a batch's changes for checkpoints.
+    pub longest_encoding: Duration,
+    /// The longest look for time-outs, with the function's calls for the keys that went.
+    pub longest_time_outs: Duration,
+    /// The longest undoing of a batch's changes.
+    pub longest_undo: Duration,
     /// Changes of a partition by a batch that were undone: attempts that failed, batches that were skipped.
     pub undone: u64,
     /// Keys removed because their time-out had passed.

@@ -9,6 +9,7 @@
 #![allow(unsafe_code)]
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::AtomicU64;
 
 use super::cell::{Left, State};
 use super::log::{UndoLog, Was};
@@ -16,6 +17,7 @@ use super::slots::Slots;
 use crate::Time;
 use crate::data::{Key, Wire};
 use crate::rdd::detach;
+use crate::time::Stopwatch;
 
 /// No slot.
 const NONE: u32 = u32::MAX;
@@ -71,6 +73,8 @@ pub(crate) struct Group<K, S> {
     spare_ops: UndoLog<S>,
     /// Times that the index was built anew.
     pub(super) resizes: u64,
+    /// The longest of them, in nanoseconds.
+    pub(super) longest_resize: AtomicU64,
 }
 
 /// A key whose state is out for a call. Dropped by a panic, it puts a value back.
@@ -110,6 +114,7 @@ impl<K, S> Group<K, S> {
             spare: None,
             spare_ops: UndoLog::default(),
             resizes: 0,
+            longest_resize: AtomicU64::new(0),
         }
     }
 
@@ -216,11 +221,13 @@ impl<K, S> Group<K, S> {
 
     #[cold]
     fn reindex(&mut self, len: usize) {
+        let watch = Stopwatch::start();
         let old = std::mem::replace(&mut self.index, vec![0; len]);
         self.resizes += 1;
         for e in old.into_iter().filter(|e| *e != 0) {
             self.list_in((e & 0xFF_FFFF) - 1);
         }
+        watch.into_max(&self.longest_resize);
     }
 
     fn unlink(&mut self, slot: u32) -> u32 {
@@ -484,6 +491,7 @@ impl<K, S> Group<K, S> {
         let mut new = Group::new(self.by_time);
         new.index = vec![0; (order.len() * 2 + 1).next_power_of_two().max(8)];
         new.resizes = self.resizes + 1;
+        new.longest_resize = std::mem::take(&mut self.longest_resize);
         for old in order {
             let m = self.meta[old as usize];
             if let (Some(k), Some(v)) = (self.keys.take(old as usize), self.vals.take(old as usize))

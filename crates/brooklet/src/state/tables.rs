@@ -15,6 +15,7 @@ use crate::data::{Key, Wire};
 use crate::engine::{Site, TaskError};
 use crate::rdd::combine::group_of;
 use crate::sync::{LockExt, Mutex, MutexGuard};
+use crate::time::Stopwatch;
 
 /// Key groups.
 const GROUPS: usize = 256;
@@ -58,6 +59,15 @@ pub(crate) struct Tables<K, S, X = ()> {
     keys: Vec<AtomicUsize>,
     /// Batches that were undone.
     undone: AtomicU64,
+    longest: Longest,
+}
+
+/// The longest of what a batch does beside the user's functions, in nanoseconds.
+#[derive(Default)]
+pub(super) struct Longest {
+    pub(super) encoding: AtomicU64,
+    pub(super) time_outs: AtomicU64,
+    pub(super) undo: AtomicU64,
 }
 
 impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
@@ -79,6 +89,7 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
             forgotten: AtomicU64::new(0),
             keys: (0..partitions).map(|_| AtomicUsize::new(0)).collect(),
             undone: AtomicU64::new(0),
+            longest: Longest::default(),
         }
     }
 
@@ -155,7 +166,9 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
         let p = &mut *guard;
         if p.version != base {
             self.undone.fetch_add(1, Relaxed);
+            let watch = Stopwatch::start();
             p.undo(base);
+            watch.into_max(&self.longest.undo);
         }
         if p.version != base {
             return Err(self.gone(part, base, p.version));
@@ -380,7 +393,9 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
     /// Tells `f` of keys that were touched before `before`, and removes them.
     pub(crate) fn expire(&mut self, before: Time, mut f: impl FnMut(&K, &mut State<S>)) -> usize {
         let t = self.t;
+        let watch = Stopwatch::start();
         let n = self.p.groups.iter_mut().flatten().map(|g| g.expire(before, t, &mut f)).sum();
+        watch.into_max(&self.tables.longest.time_outs);
         self.p.tally.expired += n as u64;
         n
     }
@@ -422,6 +437,10 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
     /// What checkpoints get of the keys, as bytes of a delta.
     pub(crate) fn collect(&self, what: Collect) -> Result<Vec<u8>, TaskError> {
         let (t, timed) = (self.t, self.tables.by_time);
+        if what == Collect::Nothing {
+            return Ok(Vec::new());
+        }
+        let watch = Stopwatch::start();
         let mut out = DeltaBuilder::default();
         let mut groups = self.p.groups.iter().flatten();
         let written = match what {
@@ -439,6 +458,9 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
             }),
         };
         written.map_err(|e| durable::not_written(self.tables.site, e))?;
+        if what == Collect::Changes {
+            watch.into_max(&self.tables.longest.encoding);
+        }
         Ok(out.finish().into_bytes())
     }
 
@@ -446,7 +468,9 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
     pub(crate) fn commit(mut self) {
         self.committed = true;
         self.tables.keys[self.part].store(self.p.len(), Relaxed);
-        if !self.tables.fixed {
+        // Slots get other numbers: nobody may be reading an older version.
+        let alone = self.base.millis() <= self.tables.forgotten.load(Relaxed);
+        if alone && !self.tables.fixed {
             self.p.groups.iter_mut().flatten().for_each(|g| g.shrink());
         }
     }
@@ -457,7 +481,9 @@ impl<K: Key, S: Wire, X: Beside> Drop for Lease<'_, K, S, X> {
         if !self.committed {
             let base = self.base;
             self.tables.undone.fetch_add(1, Relaxed);
+            let watch = Stopwatch::start();
             self.p.undo(base);
+            watch.into_max(&self.tables.longest.undo);
         }
     }
 }

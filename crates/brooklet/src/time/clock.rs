@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)] // the only place that may ask the operating system
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -193,5 +194,19 @@ impl Clock for ManualClock {
 impl fmt::Debug for ManualClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ManualClock").field("now", &self.now()).finish_non_exhaustive()
+    }
+}
+
+/// How long something takes by the system's clock: for figures only, nothing is decided by it.
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    pub(crate) fn start() -> Stopwatch {
+        Stopwatch(Instant::now())
+    }
+
+    /// Raises a maximum in nanoseconds.
+    pub(crate) fn into_max(self, max: &AtomicU64) {
+        max.fetch_max(self.0.elapsed().as_nanos() as u64, Relaxed);
     }
 }

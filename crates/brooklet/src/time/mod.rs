@@ -6,6 +6,7 @@
 mod clock;
 mod duration;
 
+pub(crate) use clock::Stopwatch;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp, Wake};
 pub use duration::{format_duration, millis, minutes, parse_duration, seconds};
 

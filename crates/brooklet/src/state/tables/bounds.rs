@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::convert::Infallible;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use super::super::limit::Bounded;
 use super::super::watch::{Heaviest, Watched};
@@ -97,6 +98,9 @@ impl<K: Key, S: Wire, X: Beside> Watched for Tables<K, S, X> {
             partitions: self.parts.len(),
             keys: self.keys() as u64,
             undone: self.undone.load(Relaxed),
+            longest_encoding: Duration::from_nanos(self.longest.encoding.load(Relaxed)),
+            longest_time_outs: Duration::from_nanos(self.longest.time_outs.load(Relaxed)),
+            longest_undo: Duration::from_nanos(self.longest.undo.load(Relaxed)),
             ..StateMetrics::default()
         };
         for p in &self.parts {
@@ -104,6 +108,8 @@ impl<K: Key, S: Wire, X: Beside> Watched for Tables<K, S, X> {
             for g in p.groups.iter().flatten() {
                 all.bytes += (g.bytes() + g.owned()) as u64;
                 all.index_rebuilds += g.resizes;
+                let longest = Duration::from_nanos(g.longest_resize.load(Relaxed));
+                all.longest_rebuild = all.longest_rebuild.max(longest);
             }
             all.timed_out += p.tally.expired;
             all.evicted += p.tally.evicted;
