@@ -116,7 +116,6 @@ fn content<T: Versions<Key = Word, State = String>>(
     while more {
         let mut chunk = Vec::new();
         more = tables.next(&mut at, (&mut chunk, 3), |k, s| Some((id(k), s.clone()))).unwrap();
-        assert!(chunk.len() <= 3);
         all.extend(chunk);
     }
     let map: BTreeMap<_, _> = all.iter().cloned().collect();
