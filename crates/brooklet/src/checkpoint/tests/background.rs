@@ -220,12 +220,16 @@ fn too_many_waiting_bytes_make_batches_wait() {
     c.plan(t(1));
     c.end_of_batch(t(1)).unwrap();
     assert_eq!(c.stats().waited, std::time::Duration::ZERO);
+    // Too many now: the next batch is a checkpoint, and waits until it is written.
     c.batch(t(2), "a", big(2)).unwrap();
+    assert!(!c.plan(t(2)));
+    c.end_of_batch(t(2)).unwrap();
+    c.batch(t(3), "a", big(3)).unwrap();
     std::thread::scope(|s| {
-        c.plan(t(2));
-        let waiting = s.spawn(|| c.end_of_batch(t(2)));
+        assert!(c.plan(t(3)));
+        let waiting = s.spawn(|| c.end_of_batch(t(3)));
         // It has taken the batch, and now it waits: nothing but a permission lets it go on.
-        while c.stats().pending_bytes < 1_000 {
+        while c.stats().pending_bytes < 1_500 {
             std::thread::yield_now();
         }
         assert!(!waiting.is_finished());
@@ -234,6 +238,6 @@ fn too_many_waiting_bytes_make_batches_wait() {
         waiting.join().unwrap().unwrap();
     });
     assert!(c.stats().pending_bytes <= 1_000);
-    c.flush(t(2), vec![]).unwrap();
-    assert_eq!(load(&open(&storage.copy()).unwrap(), "a").unwrap().len(), 2);
+    c.flush(t(3), vec![]).unwrap();
+    assert_eq!(load(&open(&storage.copy()).unwrap(), "a").unwrap().len(), 3);
 }
