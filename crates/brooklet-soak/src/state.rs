@@ -89,10 +89,13 @@ pub fn touched(folder: &str, batches: u64, ms: u64) -> Result<()> {
     });
     counts.name("counts").count().foreach_rdd(|rdd, _| rdd.count().map(drop));
     run.ssc.start()?;
-    push(&queue, 0..KEYS);
-    let load = run.batch()?;
+    let mut load = Duration::ZERO;
+    for from in (0..KEYS).step_by(TOUCH as usize) {
+        push(&queue, from..from + TOUCH);
+        load += run.batch()?;
+    }
     let bytes = || run.ssc.checkpoint_metrics().map_or(0, |m| m.changed_bytes);
-    println!("loading {KEYS} keys: {:.0} ms", load.as_secs_f64() * 1e3);
+    println!("loading {KEYS} keys, {TOUCH} a batch: {:.0} ms", load.as_secs_f64() * 1e3);
     let (mut took, mut probe) = (Vec::new(), Vec::new());
     let before = bytes();
     for b in 1..=batches {
