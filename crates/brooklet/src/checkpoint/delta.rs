@@ -33,12 +33,6 @@ pub(crate) enum PutError<E> {
 }
 
 impl DeltaBuilder {
-    /// A builder with room for `bytes`.
-    #[cfg(test)]
-    pub(crate) fn with_capacity(bytes: usize) -> DeltaBuilder {
-        DeltaBuilder { bytes: Vec::with_capacity(bytes), end: 0, entries: 0 }
-    }
-
     /// Sets a key's value. The closures append the encoded key and value to the buffer they are given.
     ///
     /// # Errors
@@ -102,12 +96,6 @@ impl DeltaBuilder {
     #[cfg(test)]
     pub(crate) fn entries(&self) -> usize {
         self.entries
-    }
-
-    /// Forgets everything; for a task that begins again.
-    #[cfg(test)]
-    pub(crate) fn clear(&mut self) {
-        (self.end, self.entries) = (0, 0);
     }
 
     /// The changes, ready to be handed over.

@@ -118,6 +118,11 @@ impl<K, S> Group<K, S> {
         }
     }
 
+    /// Whether it has no key, and no version needs one that it had.
+    pub(super) fn is_unused(&self) -> bool {
+        self.live == 0 && self.versions.is_empty()
+    }
+
     /// Keys that have a value.
     pub(super) fn live(&self) -> usize {
         self.live

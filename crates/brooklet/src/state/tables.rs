@@ -66,6 +66,9 @@ pub(crate) struct Tables<K, S, X = ()> {
 #[derive(Default)]
 pub(super) struct Longest {
     pub(super) encoding: AtomicU64,
+    /// Of groups that are gone: how many rebuilds, and the longest.
+    pub(super) rebuilds: AtomicU64,
+    pub(super) rebuild: AtomicU64,
     pub(super) time_outs: AtomicU64,
     pub(super) undo: AtomicU64,
 }
@@ -468,10 +471,20 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
     pub(crate) fn commit(mut self) {
         self.committed = true;
         self.tables.keys[self.part].store(self.p.len(), Relaxed);
-        // Slots get other numbers: nobody may be reading an older version.
-        let alone = self.base.millis() <= self.tables.forgotten.load(Relaxed);
-        if alone && !self.tables.fixed {
-            self.p.groups.iter_mut().flatten().for_each(|g| g.shrink());
+        // Slots get other numbers, or go: nobody may be reading an older version.
+        if self.base.millis() > self.tables.forgotten.load(Relaxed) {
+            return;
+        }
+        let Tables { fixed, longest, .. } = self.tables;
+        for slot in &mut self.p.groups {
+            let Some(group) = slot else { continue };
+            if group.is_unused() {
+                longest.rebuilds.fetch_add(group.resizes, Relaxed);
+                longest.rebuild.fetch_max(group.longest_resize.load(Relaxed), Relaxed);
+                *slot = None;
+            } else if !fixed {
+                group.shrink();
+            }
         }
     }
 }

@@ -101,6 +101,8 @@ impl<K: Key, S: Wire, X: Beside> Watched for Tables<K, S, X> {
             longest_encoding: Duration::from_nanos(self.longest.encoding.load(Relaxed)),
             longest_time_outs: Duration::from_nanos(self.longest.time_outs.load(Relaxed)),
             longest_undo: Duration::from_nanos(self.longest.undo.load(Relaxed)),
+            index_rebuilds: self.longest.rebuilds.load(Relaxed),
+            longest_rebuild: Duration::from_nanos(self.longest.rebuild.load(Relaxed)),
             ..StateMetrics::default()
         };
         for p in &self.parts {
