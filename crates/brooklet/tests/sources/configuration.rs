@@ -766,6 +766,7 @@ fn every_setting_is_read_from_a_file_the_environment_and_the_originals_key() {
             "brooklet.master" => "local[3]",
             "brooklet.streaming.queuePolicy" => "merge",
             "brooklet.streaming.failurePolicy" => "skip",
+            "brooklet.state.store" => "disk",
             "brooklet.streaming.unpersist" => "false",
             _ if k.default() == "`true`" => "false",
             _ if k.kind == brooklet::ConfKind::Flag => "true",
