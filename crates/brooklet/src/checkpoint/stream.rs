@@ -39,7 +39,7 @@ pub(crate) struct Wanted {
 pub(crate) struct StreamCheckpoints {
     writer: StateCheckpoints,
     operators: HashMap<OpId, StoredOperator>,
-    /// Identities of which the first batch has to hand over everything.
+    /// Identities of which the first batch that succeeds has to hand over everything.
     whole_first: Mutex<HashSet<String>>,
     /// Whether the batch that runs ends with a checkpoint.
     planned: Mutex<bool>,
@@ -95,6 +95,7 @@ impl StreamCheckpoints {
                 None => "new".to_string(),
                 Some(stored) => {
                     let mut all = Verdict::Kept;
+                    // A file may hold entries of several.
                     for s in &stored.schemas {
                         let old: Form = rmp_serde::from_slice(&s.0).map_err(|e| {
                             Error::usage(format!(
@@ -103,15 +104,21 @@ impl StreamCheckpoints {
                         })?;
                         let v = compare(&old.schema, &form.schema);
                         let v = if wanted.drop_fields { v.dropping_fields() } else { v };
-                        forms.entry(identity.clone()).or_insert(old);
+                        let refused = matches!(v, Verdict::Refused { .. });
+                        if refused && !wanted.drop.contains(identity) {
+                            return Err(Error::usage(format!(
+                                "the stored state of `{identity}` ({}) doesn't fit the program: {v}\nchange \
+                                 the type so that it can be read, or permit to drop the state of `{identity}`",
+                                op.site
+                            )));
+                        }
+                        let first = forms.entry(identity.clone()).or_insert_with(|| old.clone());
+                        if first.timed != old.timed {
+                            return Err(Error::Bug(format!(
+                                "the stored state of `{identity}` has entries with and without times"
+                            )));
+                        }
                         all = if v == Verdict::Kept { all } else { v };
-                    }
-                    if matches!(all, Verdict::Refused { .. }) && !wanted.drop.contains(identity) {
-                        return Err(Error::usage(format!(
-                            "the stored state of `{identity}` ({}) doesn't fit the program: {all}\nchange the \
-                             type so that it can be read, or permit to drop the state of `{identity}`",
-                            op.site
-                        )));
                     }
                     all.to_string()
                 }
@@ -196,37 +203,36 @@ impl StreamCheckpoints {
         let (Some(op), false) = (self.operators.get(&op), what == Collect::Nothing) else {
             return Ok(());
         };
-        for (i, (identity, _)) in op.parts.iter().enumerate() {
-            let bytes = tasks.iter().filter_map(|t| t.get(i)).filter(|b| !b.is_empty());
-            let deltas: Option<Vec<Delta>> = bytes.map(|b| Delta::from_bytes(b.clone())).collect();
-            let deltas = deltas.ok_or_else(|| Error::Bug("a delta can't be read".into()))?;
+        let mut parts: Vec<Vec<Delta>> = op.parts.iter().map(|_| Vec::new()).collect();
+        for task in tasks {
+            for (part, bytes) in parts.iter_mut().zip(task) {
+                part.push(read(bytes)?);
+            }
+        }
+        for ((identity, _), deltas) in op.parts.iter().zip(parts) {
             let taken = match what {
                 Collect::Whole => self.writer.replace(t, identity, deltas),
                 _ => self.writer.batch(t, identity, deltas),
             };
             taken.map_err(Error::Checkpoint)?;
-            if what == Collect::Whole {
-                self.whole_first.get().remove(identity);
-            }
         }
         Ok(())
     }
 
     /// All steps of batch `t` are done.
     pub(crate) fn end(&self, t: Time) -> Result<()> {
-        // Operators that didn't run in this batch.
-        let first: Vec<String> = self.whole_first.get().drain().collect();
-        let all = self.operators.values().flat_map(|o| &o.parts);
+        let mut first = self.whole_first.get();
         let planned = *self.planned.get();
-        for (identity, part) in all {
-            if first.contains(identity)
-                || (planned && part.whole_only() && !self.writer.has(t, identity))
-            {
-                let all = vec![whole(&**part)?];
+        for (identity, part) in self.operators.values().flat_map(|o| &o.parts) {
+            let wanted = first.contains(identity) || planned && part.whole_only();
+            // Operators that didn't run in this batch.
+            if wanted && !self.writer.has(t, identity) {
+                let all = vec![read(part.whole()?)?];
                 self.writer.replace(t, identity, all).map_err(Error::Checkpoint)?;
             }
         }
         self.writer.end_of_batch(t).map_err(Error::Checkpoint)?;
+        first.clear();
         *self.last.get() = Some(t);
         Ok(())
     }
@@ -242,7 +248,7 @@ impl StreamCheckpoints {
         let mut all = Vec::new();
         for (identity, part) in self.operators.values().flat_map(|o| &o.parts) {
             if part.whole_only() {
-                all.push((identity.clone(), vec![whole(&**part)?]));
+                all.push((identity.clone(), vec![read(part.whole()?)?]));
             }
         }
         self.writer.flush(t, all).map_err(Error::Checkpoint)
@@ -253,8 +259,8 @@ impl StreamCheckpoints {
     }
 }
 
-fn whole(part: &dyn Durable) -> Result<Delta> {
-    Delta::from_bytes(part.whole()?).ok_or_else(|| Error::Bug("a delta can't be read".into()))
+fn read(bytes: Vec<u8>) -> Result<Delta> {
+    Delta::from_bytes(bytes).ok_or_else(|| Error::Bug("a delta can't be read".into()))
 }
 
 impl fmt::Debug for StreamCheckpoints {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::update::{Batch, LeftBy, Stateful, Update, UpdateStage, watch};
-use super::{DStream, GraphRef, Node};
+use super::update::{Batch, LeftBy, Stateful, Update, UpdateStage};
+use super::{DStream, Graph, GraphRef, Node};
 use crate::data::{Data, Key, Wire};
 use crate::engine::{Role, Site, StageKey, TaskBody, TaskCx};
 use crate::rdd::Erased;
@@ -12,7 +12,7 @@ use crate::rdd::group::Dealt;
 use crate::rdd::kept::{Kept, Memory};
 use crate::rdd::partitioner::Partitioning;
 use crate::state::Tables;
-use crate::state::durable::{Durable, DurableTables};
+use crate::state::durable::DurableTables;
 use crate::{Time, millis};
 
 impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
@@ -46,25 +46,13 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
         let partitions = self.graph.ctx.default_parallelism();
         let partitioning: Partitioning<K> = Partitioning::Hash(partitions);
         let tables: Arc<Tables<K, ()>> = Arc::new(Tables::new(partitions, true, site));
-        let stored: Arc<dyn Durable> = Arc::new(DurableTables {
-            tables: tables.clone(),
-            partitioning: partitioning.clone(),
-            seed: self.graph.ctx.0.env.seed,
-            site,
-            whole_only: false,
-            version: None,
-        });
+        let stored = DurableTables::new(&tables, &partitioning, self.graph.ctx.0.env.seed, site);
         let duplicates = self.graph.skip_counter(&format!("{site} duplicates"));
         let memory: Arc<Memory<K, V>> = Arc::default();
         let (node, every) = (self.node.clone(), self.slide_duration());
-        let (over, kept) = (tables.clone(), memory.clone());
-        self.stateful(site, |op| Stateful {
-            every,
-            slide: every,
-            watched: watch(&tables),
-            note: Box::new(|_, _| Ok(Vec::new())),
-            stored: vec![("", stored)],
-            make: Box::new(move |g, &Batch { t, base, collect }, _| {
+        let (state, kept) = (tables.clone(), memory.clone());
+        self.stateful(site, |op| {
+            let make = move |g: &Graph, &Batch { t, base, collect }: &Batch, _: &[u64]| {
                 let records = node.at(&GraphRef(g), t)?.map(|parent| {
                     let key = StageKey { op, sub: 0, role: Role::Map, batch: t };
                     Arc::new(Dealt::placed(&g.ctx.0, key, parent, &memory, &partitioning, site))
@@ -105,13 +93,12 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
                 let stage = UpdateStage::make(g, (op, t), partitions, input, wide, run);
                 let out = Some(Erased::new(Arc::new(LeftBy::new(&stage, site))));
                 Ok(Update { stage: Some(stage), out })
-            }),
-            done: Box::new(|_| ()),
-            undo: Box::new(|_| ()),
-            forget: Box::new(move |up_to| {
-                over.forget(up_to);
-                kept.tick();
-            }),
+            };
+            Stateful {
+                stored: vec![("", Arc::new(stored))],
+                forget: Box::new(move |_| kept.tick()),
+                ..Stateful::new(every, Some(state), make)
+            }
         })
     }
 }

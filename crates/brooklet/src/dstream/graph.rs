@@ -380,8 +380,8 @@ impl Graph {
     }
 
     /// The state of an operator can be seen from outside.
-    pub(crate) fn watch_state(&self, id: OpId, state: Option<Weak<dyn Watched>>) {
-        self.states.get().extend(state.map(|s| (id, s)));
+    pub(crate) fn watch_state(&self, id: OpId, state: Weak<dyn Watched>) {
+        self.states.get().push((id, state));
     }
 
     /// The states that are there, with the operators' identities.

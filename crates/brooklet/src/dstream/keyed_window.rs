@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use super::map_with_state::elsewhere;
 use super::state_pipe::StatePipe;
@@ -24,7 +24,7 @@ use crate::rdd::{Erased, Pipe, detach};
 use crate::state::durable::{
     Collect, Durable, DurableTables, Form, not_read, not_written, put, schema_of,
 };
-use crate::state::{Beside, Lease, Place, Tables, Watched};
+use crate::state::{Beside, Lease, Place, Tables};
 use crate::{Error, Result, Time};
 
 /// What one batch has for the keys of a partition.
@@ -388,30 +388,13 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
         let (mut stored, seed) =
             (Vec::<(&str, Arc<dyn Durable>)>::new(), self.graph.ctx.0.env.seed);
         if W::STORED {
-            let (tables, partitioning) = (tables.clone(), by.clone());
-            stored.push((
-                "",
-                Arc::new(DurableTables {
-                    tables,
-                    partitioning,
-                    seed,
-                    site,
-                    whole_only: false,
-                    version: None,
-                }),
-            ));
+            stored.push(("", Arc::new(DurableTables::new(&tables, &by, seed, site))));
         }
         let batches = DurableBatches { window: window.clone(), partitioning: by, seed };
         stored.push(("/batches", Arc::new(batches)));
         let node = self.node.clone();
-        let watched: Weak<dyn Watched> = Arc::downgrade(&(tables.clone() as _));
-        self.stateful(site, |op: OpId| Stateful {
-            every: span.parent,
-            slide: span.slide,
-            watched: Some(watched),
-            note: Box::new(move |g, t| Ok(vec![u64::from(g.on_grid(t, span.slide))])),
-            stored,
-            make: Box::new(move |g, &batch, note| {
+        self.stateful(site, |op: OpId| {
+            let make = move |g: &Graph, &batch: &Batch, note: &[u64]| {
                 let (t, ends, told) = (batch.t, note.contains(&1), batch);
                 let key = StageKey { op, sub: 0, role: Role::Map, batch: t };
                 let batch = node.at(&GraphRef(g), t)?.map(|p| Arc::new(shuffle(g, key, p)));
@@ -433,13 +416,14 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
                     StatePipe { tables, t, stage, get, partitioning, site }.erased()
                 });
                 Ok(Update { stage: Some(stage), out })
-            }),
-            done: Box::new(|_| ()),
-            undo: Box::new(|_| ()),
-            forget: Box::new(move |up_to| {
-                tables.forget(up_to);
-                tick();
-            }),
+            };
+            Stateful {
+                slide: span.slide,
+                note: Box::new(move |g, t| Ok(vec![u64::from(g.on_grid(t, span.slide))])),
+                stored,
+                forget: Box::new(move |_| tick()),
+                ..Stateful::new(span.parent, Some(tables), make)
+            }
         })
     }
 }

@@ -1,9 +1,10 @@
 //! `map_with_state`: a function of each record and the state of its key.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::state_pipe::StatePipe;
@@ -191,6 +192,28 @@ pub(super) fn initial_states<K: Key, S: Wire>(
     }
 }
 
+/// The initial states of a partition in their order, the last one of each key.
+pub(super) fn initial_of<K: Key, S: Wire>(
+    initial: Option<&Dealt<K, S>>,
+    cx: &TaskCx<'_>,
+    site: Site,
+) -> Result<(HashMap<K, usize>, Vec<Option<(u32, K, S)>>), TaskError> {
+    let (mut places, mut states) = (HashMap::new(), Vec::new());
+    if let Some(initial) = initial {
+        initial.each(cx, cx.partition(), |chunk| {
+            for e in chunk {
+                site.guard(|| {
+                    let at = *places.entry(e.key.clone()).or_insert(states.len());
+                    states.resize_with(states.len().max(at + 1), || None);
+                    states[at] = Some((e.hash, e.key.clone(), e.val.clone()));
+                });
+            }
+            Ok(())
+        })?;
+    }
+    Ok((places, states))
+}
+
 impl<K, S> fmt::Debug for StateSpec<K, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StateSpec")
@@ -301,13 +324,6 @@ impl<K: Key, S: Wire> Keyed<K, S> {
                 let tables = tables.clone();
                 StatePipe { tables, t, stage, get, partitioning, site }.erased()
             }
-        }
-    }
-
-    fn forget(&self, up_to: Time) {
-        match &self.stored {
-            Stored::Memory(tables) => tables.forget(up_to),
-            Stored::Disk(tables) => tables.forget(up_to),
         }
     }
 
@@ -484,26 +500,17 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
         let parts = partitioning.partitions();
         let by_time = timeout.is_some() || limit.is_some_and(|l| l.evicts());
         let mut durable: Vec<(&'static str, Arc<dyn Durable>)> = Vec::new();
-        let (stored, watched): (_, Weak<dyn Watched>) = match ctx.conf.state_store {
+        let (stored, state): (_, Arc<dyn Watched>) = match ctx.conf.state_store {
             StateStore::Memory => {
                 let tables = Arc::new(Tables::new(parts, by_time, site).limited(limit));
-                durable.push((
-                    "",
-                    Arc::new(DurableTables {
-                        tables: tables.clone(),
-                        partitioning: partitioning.clone(),
-                        seed: ctx.env.seed,
-                        site,
-                        whole_only: false,
-                        version,
-                    }),
-                ));
-                (Stored::Memory(tables.clone()), Arc::downgrade(&(tables as _)))
+                let part = DurableTables::new(&tables, &partitioning, ctx.env.seed, site);
+                durable.push(("", Arc::new(part.version(version))));
+                (Stored::Memory(tables.clone()), tables)
             }
             StateStore::Disk => {
                 let disk = ctx.env.disk_state.clone();
                 let tables = Arc::new(DiskTables::new(parts, by_time, limit, site, disk));
-                (Stored::Disk(tables.clone()), Arc::downgrade(&(tables as _)))
+                (Stored::Disk(tables.clone()), tables)
             }
         };
         let keyed = Arc::new(Keyed {
@@ -516,14 +523,9 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
         let (f, memory, home): (_, Arc<Memory<K, V>>, _) =
             (Arc::new(f), Arc::default(), Arc::new(Spare::new(defaults::KEPT_MEMORY_PER_OPERATOR)));
         let (node, every, k) = (self.node.clone(), self.slide_duration(), keyed.clone());
-        let (over, kept, mem) = (keyed.clone(), home.clone(), memory.clone());
-        let mapped = self.stateful(site, |op| Stateful {
-            every,
-            slide: every,
-            watched: Some(watched),
-            note: Box::new(|_, _| Ok(Vec::new())),
-            stored: durable,
-            make: Box::new(move |g, &batch, _| {
+        let (kept, mem) = (home.clone(), memory.clone());
+        let mapped = self.stateful(site, |op| {
+            let make = move |g: &Graph, &batch: &Batch, _: &[u64]| {
                 let Batch { t, base, .. } = batch;
                 let parent = node.at(&GraphRef(g), t)?;
                 let key = StageKey { op, sub: 0, role: Role::Map, batch: t };
@@ -550,14 +552,12 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
                 let stage = UpdateStage::make(g, (op, t), width, records, wide, run);
                 let out = Some(Erased::new(Arc::new(LeftBy::new(&stage, site))));
                 Ok(Update { stage: Some(stage), out })
-            }),
-            done: Box::new(|_| ()),
-            undo: Box::new(|_| ()),
-            forget: Box::new(move |up_to| {
-                over.forget(up_to);
+            };
+            let forget = Box::new(move |_| {
                 kept.tick();
                 mem.tick();
-            }),
+            });
+            Stateful { stored: durable, forget, ..Stateful::new(every, Some(state), make) }
         });
         StateStream { mapped, keyed }
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::dedup_by_key::first_kept;
 use super::event_time::{aggregation, collected};
-use super::update::{Batch, LeftBy, Stateful, Update, UpdateStage, watch};
-use super::{DStream, ErasedNode, GraphRef, Node};
+use super::update::{Batch, LeftBy, Stateful, Update, UpdateStage};
+use super::{DStream, ErasedNode, Graph, GraphRef, Node};
 use crate::Time;
 use crate::data::{Data, Key, Wire};
 use crate::engine::{Role, Site, StageKey, TaskBody, TaskCx, TaskError};
@@ -17,7 +17,7 @@ use crate::rdd::kept::Kept;
 use crate::rdd::partitioner::{Partitioning, carried_hash};
 use crate::rdd::shuffle::ReduceSpec;
 use crate::rdd::{Erased, Pipe};
-use crate::state::durable::{Durable, DurableTables};
+use crate::state::durable::DurableTables;
 use crate::state::{State, Tables};
 
 /// Sessions by batch times: made by [`DStream::sessions`]. What is made of the records of each session is said
@@ -162,29 +162,18 @@ impl<K: Key, V: Wire, N: Node<Out = (K, V)>> BatchSessions<K, V, N> {
     fn combined<A: Wire>(&self, site: Site, f: impl Combine<V, A>) -> DStream<(K, Window, A)> {
         let (partitions, gap) = (self.partitions, self.gap);
         let tables: Arc<Tables<K, Open<A>>> = Arc::new(Tables::new(partitions, true, site));
-        let stored: Arc<dyn Durable> = Arc::new(DurableTables {
-            tables: tables.clone(),
-            partitioning: Partitioning::Hash(partitions),
-            seed: self.stream.graph.ctx.0.env.seed,
-            site,
-            whole_only: false,
-            version: None,
-        });
-        let spec = ReduceSpec::new(f, Partitioning::Hash(partitions), site);
+        let (by, seed) = (Partitioning::Hash(partitions), self.stream.graph.ctx.0.env.seed);
+        let stored = DurableTables::new(&tables, &by, seed, site);
+        let spec = ReduceSpec::new(f, by, site);
         let stream = &self.stream;
         let (node, every) = (stream.node.clone(), stream.slide_duration());
         let flush = self.flush_on_stop;
         if flush {
             stream.graph.want_flush(every);
         }
-        let (over, memory) = (tables.clone(), spec.memory.clone());
-        stream.stateful(site, |op| Stateful {
-            every,
-            slide: every,
-            watched: watch(&tables),
-            note: Box::new(move |g, t| Ok(vec![u64::from(flush && g.is_flush(t, every))])),
-            stored: vec![("", stored)],
-            make: Box::new(move |g, &batch, note| {
+        let (state, memory) = (tables.clone(), spec.memory.clone());
+        stream.stateful(site, |op| {
+            let make = move |g: &Graph, &batch: &Batch, note: &[u64]| {
                 let t = batch.t;
                 let flush = note.first() == Some(&1);
                 let records = node.at(&GraphRef(g), t)?.map(|parent| {
@@ -201,13 +190,13 @@ impl<K: Key, V: Wire, N: Node<Out = (K, V)>> BatchSessions<K, V, N> {
                 let stage = UpdateStage::make(g, (op, t), partitions, 0, wide, run);
                 let out = Some(Erased::new(Arc::new(LeftBy::new(&stage, site))));
                 Ok(Update { stage: Some(stage), out })
-            }),
-            done: Box::new(|_| ()),
-            undo: Box::new(|_| ()),
-            forget: Box::new(move |up_to| {
-                over.forget(up_to);
-                memory.tick();
-            }),
+            };
+            Stateful {
+                note: Box::new(move |g, t| Ok(vec![u64::from(flush && g.is_flush(t, every))])),
+                stored: vec![("", Arc::new(stored))],
+                forget: Box::new(move |_| memory.tick()),
+                ..Stateful::new(every, Some(state), make)
+            }
         })
     }
 }

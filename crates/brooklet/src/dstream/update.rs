@@ -46,8 +46,8 @@ pub(crate) struct Stateful<T> {
     pub(crate) every: Duration,
     /// How far apart the batches are that it gives something out for.
     pub(crate) slide: Duration,
-    /// Its state, for metrics.
-    pub(crate) watched: Option<Weak<dyn Watched>>,
+    /// Its state by key, if it has some.
+    pub(crate) state: Option<Arc<dyn Watched>>,
     /// What the driver tells for a batch.
     pub(crate) note: Box<dyn Fn(&Graph, Time) -> Result<Vec<u64>> + Send + Sync>,
     pub(crate) make: Box<dyn Fn(&Graph, &Batch, &[u64]) -> Result<Update<T>> + Send + Sync>,
@@ -58,14 +58,29 @@ pub(crate) struct Stateful<T> {
     pub(crate) done: Box<dyn Fn(Time) + Send + Sync>,
     /// The batch is skipped after all, on the driver.
     pub(crate) undo: Box<dyn Fn(Time) + Send + Sync>,
-    /// Batches up to this time are over.
+    /// Batches up to this time are over; the state knows.
     pub(crate) forget: Box<dyn Fn(Time) + Send + Sync>,
 }
 
-/// Tables that metrics look at, for [`Stateful`].
-pub(crate) fn watch<W: Watched + 'static>(tables: &Arc<W>) -> Option<Weak<dyn Watched>> {
-    let tables: Arc<dyn Watched> = tables.clone();
-    Some(Arc::downgrade(&tables))
+impl<T> Stateful<T> {
+    /// An operator that runs and gives something out for every batch of `every`.
+    pub(crate) fn new(
+        every: Duration,
+        state: Option<Arc<dyn Watched>>,
+        make: impl Fn(&Graph, &Batch, &[u64]) -> Result<Update<T>> + Send + Sync + 'static,
+    ) -> Stateful<T> {
+        Stateful {
+            every,
+            slide: every,
+            state,
+            note: Box::new(|_, _| Ok(Vec::new())),
+            make: Box::new(make),
+            stored: Vec::new(),
+            done: Box::new(|_| ()),
+            undo: Box::new(|_| ()),
+            forget: Box::new(|_| ()),
+        }
+    }
 }
 
 struct UpdateStep<T> {
@@ -154,14 +169,16 @@ impl<T: Data> Operator for UpdateStep<T> {
     fn roll_back(&self, t: Time) {
         let mut last = self.last.get();
         if last.0 == t {
-            last.0 = last.1; // the next batch undoes it where the state is
+            last.0 = last.1; // where the state is elsewhere, the next batch undoes it
         }
+        self.parts.state.iter().for_each(|s| s.undo(last.0));
         (self.parts.undo)(t);
         self.memo.set(t, None);
     }
 
     fn forget(&self, up_to: Time) {
         self.memo.forget(up_to);
+        self.parts.state.iter().for_each(|s| s.forget(up_to));
         (self.parts.forget)(up_to);
     }
 }
@@ -180,7 +197,9 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
             op = id;
             let mut parts = make(id);
             stored = std::mem::take(&mut parts.stored);
-            self.graph.watch_state(id, parts.watched.clone());
+            if let Some(state) = &parts.state {
+                self.graph.watch_state(id, Arc::downgrade(state));
+            }
             UpdateStep {
                 id,
                 site,
@@ -219,7 +238,19 @@ where
         wide: W,
         run: R,
     ) -> Arc<dyn TaskBody> {
-        let key = StageKey { op, sub: 0, role: Role::Update, batch: t };
+        UpdateStage::numbered(graph, (op, 0, t), width, records, wide, run)
+    }
+
+    /// One of several of an operator.
+    pub(crate) fn numbered(
+        graph: &Graph,
+        (op, sub, t): (OpId, u32, Time),
+        width: usize,
+        records: usize,
+        wide: W,
+        run: R,
+    ) -> Arc<dyn TaskBody> {
+        let key = StageKey { op, sub, role: Role::Update, batch: t };
         let ctx = Arc::downgrade(&graph.ctx.0);
         Arc::new(UpdateStage { key, ctx, width, wide, run, records })
     }

@@ -1,12 +1,12 @@
 //! `update_state_by_key`: a function of every key's state and new values, every batch.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use super::map_with_state::{Placed, StateSpec, elsewhere, initial_states};
+use super::map_with_state::{Placed, StateSpec, elsewhere, initial_of, initial_states};
 use super::state_pipe::StatePipe;
 use super::update::{Batch, LeftBy, Stateful, Update, UpdateStage};
-use super::{DStream, GraphRef, Node};
+use super::{DStream, Graph, GraphRef, Node};
 use crate::data::{Data, Key, Wire};
 use crate::engine::{Role, Site, StageKey, TaskCx, TaskError};
 use crate::rdd::Erased;
@@ -115,40 +115,26 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
         let initial = initial_states(initial);
         let (parts, ctx) = (partitioning.partitions(), &self.graph.ctx.0);
         let mut durable: Vec<(&'static str, Arc<dyn Durable>)> = Vec::new();
-        let (stored, watched): (_, Weak<dyn Watched>) = match ctx.conf.state_store {
+        let (stored, state): (_, Arc<dyn Watched>) = match ctx.conf.state_store {
             StateStore::Memory => {
                 let by_time = limit.is_some_and(|l| l.evicts());
                 let tables = Arc::new(Tables::new(parts, by_time, site).limited(limit));
-                durable.push((
-                    "",
-                    Arc::new(DurableTables {
-                        tables: tables.clone(),
-                        partitioning: partitioning.clone(),
-                        seed: ctx.env.seed,
-                        site,
-                        whole_only: true,
-                        version,
-                    }),
-                ));
-                (Stored::Memory(tables.clone()), Arc::downgrade(&(tables as _)))
+                let part = DurableTables::new(&tables, &partitioning, ctx.env.seed, site);
+                durable.push(("", Arc::new(part.whole_only().version(version))));
+                (Stored::Memory(tables.clone()), tables)
             }
             StateStore::Disk => {
                 let tables = RunTables::new(parts, limit, site, ctx.env.disk_state.clone());
                 let tables = Arc::new(tables);
-                (Stored::Disk(tables.clone()), Arc::downgrade(&(tables as _)))
+                (Stored::Disk(tables.clone()), tables)
             }
         };
         let all = Arc::new(AllKeys { stored, partitioning, limit, f, site, remember });
         let memory: Arc<Memory<K, V>> = Arc::default();
         let (node, every) = (self.node.clone(), self.slide_duration());
-        let (over, kept) = (all.clone(), memory.clone());
-        self.stateful(site, |op| Stateful {
-            every,
-            slide: every,
-            watched: Some(watched),
-            note: Box::new(|_, _| Ok(Vec::new())),
-            stored: durable,
-            make: Box::new(move |g, &batch, _| {
+        let kept = memory.clone();
+        self.stateful(site, |op| {
+            let make = move |g: &Graph, &batch: &Batch, _: &[u64]| {
                 let Batch { t, base, .. } = batch;
                 let width = all.partitioning.partitions();
                 let grouped = node.at(&GraphRef(g), t)?.map(|parent| {
@@ -194,13 +180,9 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
                     }
                 };
                 Ok(Update { stage: Some(stage), out: Some(out) })
-            }),
-            done: Box::new(|_| ()),
-            undo: Box::new(|_| ()),
-            forget: Box::new(move |up_to| {
-                over.forget(up_to);
-                kept.tick();
-            }),
+            };
+            let forget = Box::new(move |_| kept.tick());
+            Stateful { stored: durable, forget, ..Stateful::new(every, Some(state), make) }
         })
     }
 }
@@ -221,40 +203,11 @@ struct AllKeys<K, S, F> {
     remember: bool,
 }
 
-/// The initial states of a partition in their order, the last one of each key.
-fn initial_of<K: Key, S: Wire>(
-    initial: Option<&Dealt<K, S>>,
-    cx: &TaskCx<'_>,
-    site: Site,
-) -> Result<(HashMap<K, usize>, Vec<Option<(u32, K, S)>>), TaskError> {
-    let (mut places, mut states) = (HashMap::new(), Vec::new());
-    if let Some(initial) = initial {
-        initial.each(cx, cx.partition(), |chunk| {
-            for e in chunk {
-                site.guard(|| {
-                    let at = *places.entry(e.key.clone()).or_insert(states.len());
-                    states.resize_with(states.len().max(at + 1), || None);
-                    states[at] = Some((e.hash, e.key.clone(), e.val.clone()));
-                });
-            }
-            Ok(())
-        })?;
-    }
-    Ok((places, states))
-}
-
 impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
     fn keys(&self) -> usize {
         match &self.stored {
             Stored::Memory(tables) => tables.keys(),
             Stored::Disk(tables) => tables.keys(),
-        }
-    }
-
-    fn forget(&self, up_to: Time) {
-        match &self.stored {
-            Stored::Memory(tables) => tables.forget(up_to),
-            Stored::Disk(tables) => tables.forget(up_to),
         }
     }
 

@@ -180,7 +180,7 @@ impl<T: Data, N: Node<Out = T>> DStream<T, N> {
         self.stateful(site, |op| Stateful {
             every: span.parent,
             slide: span.slide,
-            watched: None,
+            state: None,
             note: Box::new(move |_, t| {
                 // Times and numbers of partitions, for processes that haven't seen these batches.
                 let b = told.get();

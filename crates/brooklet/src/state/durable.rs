@@ -83,12 +83,33 @@ pub(crate) fn not_read(site: Site, e: &dyn std::fmt::Display) -> Error {
 /// The keyed tables of an operator.
 pub(crate) struct DurableTables<K, S, X> {
     pub(crate) tables: Arc<Tables<K, S, X>>,
-    pub(crate) partitioning: Partitioning<K>,
-    pub(crate) seed: HashSeed,
-    pub(crate) site: Site,
-    pub(crate) whole_only: bool,
+    partitioning: Partitioning<K>,
+    seed: HashSeed,
+    site: Site,
+    whole_only: bool,
     /// The user's version of types whose form can't be found out.
-    pub(crate) version: Option<u32>,
+    version: Option<u32>,
+}
+
+impl<K: Key, S: Wire, X: Beside> DurableTables<K, S, X> {
+    pub(crate) fn new(
+        tables: &Arc<Tables<K, S, X>>,
+        partitioning: &Partitioning<K>,
+        seed: HashSeed,
+        site: Site,
+    ) -> Self {
+        let (tables, partitioning) = (tables.clone(), partitioning.clone());
+        DurableTables { tables, partitioning, seed, site, whole_only: false, version: None }
+    }
+
+    /// Batches hand over all of it or nothing.
+    pub(crate) fn whole_only(self) -> Self {
+        DurableTables { whole_only: true, ..self }
+    }
+
+    pub(crate) fn version(self, version: Option<u32>) -> Self {
+        DurableTables { version, ..self }
+    }
 }
 
 /// The schema of a type, or its version where it has none.

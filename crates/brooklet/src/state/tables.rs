@@ -168,10 +168,7 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
         let mut guard = self.parts[part].get();
         let p = &mut *guard;
         if p.version != base {
-            self.undone.fetch_add(1, Relaxed);
-            let watch = Stopwatch::start();
-            p.undo(base);
-            watch.into_max(&self.longest.undo);
+            self.undo_to(p, base);
         }
         if p.version != base {
             return Err(self.gone(part, base, p.version));
@@ -186,6 +183,14 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
         p.history.push(Past { t, base, extra: p.extra.clone(), tally: p.tally });
         p.version = t;
         Ok(Lease { tables: self, part, p: guard, base, t, committed: false })
+    }
+
+    #[cold]
+    fn undo_to(&self, p: &mut Partition<K, S, X>, base: Time) {
+        let watch = Stopwatch::start();
+        p.undo(base);
+        self.undone.fetch_add(1, Relaxed);
+        watch.into_max(&self.longest.undo);
     }
 
     #[cold]
@@ -492,11 +497,7 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
 impl<K: Key, S: Wire, X: Beside> Drop for Lease<'_, K, S, X> {
     fn drop(&mut self) {
         if !self.committed {
-            let base = self.base;
-            self.tables.undone.fetch_add(1, Relaxed);
-            let watch = Stopwatch::start();
-            self.p.undo(base);
-            watch.into_max(&self.tables.longest.undo);
+            self.tables.undo_to(&mut self.p, self.base);
         }
     }
 }

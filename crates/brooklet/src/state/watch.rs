@@ -8,14 +8,20 @@ use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 
 use super::limit::Bounded;
+use crate::Time;
 use crate::conf::defaults;
 use crate::data::{Key, Wire};
 use crate::engine::TaskError;
 use crate::metrics::{HeavyKey, StateMetrics};
 use crate::rdd::behind;
 
-/// The state of one operator, as metrics see it.
+/// The state of one operator, as its step and the metrics see it.
 pub(crate) trait Watched: Send + Sync {
+    /// Versions up to `up_to` won't be read any more.
+    fn forget(&self, up_to: Time);
+    /// Batches after `to` were skipped. The next batch undoes them anyway; whoever looks before sees version `to`.
+    fn undo(&self, _to: Time) {}
+
     /// Whether checkpoints can't store it.
     fn is_on_disk(&self) -> bool {
         false

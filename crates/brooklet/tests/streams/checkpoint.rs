@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use brooklet::prelude::*;
 use brooklet::testing::{Collector, Driver, TestEngine};
-use brooklet::{CheckpointOptions, DStream};
+use brooklet::{CheckpointOptions, DStream, FailurePolicy};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -78,14 +78,31 @@ fn program(pairs: &DStream<Pair>, seen: &Seen) {
 
 /// Runs `batches` from batch `from` on.
 fn run(dir: Option<&Folder>, from: usize, batches: &[Vec<Pair>], gracefully: bool, seen: &Seen) {
-    let (seen, dir) = (seen.clone(), dir.map(|d| d.0.clone()));
-    let mut driver = Driver::local(Driver::<()>::conf().default_parallelism(2), move |ssc| {
+    run_skipping(dir, from, batches, &[], gracefully, seen);
+}
+
+/// [`run`], where the batches that end at these seconds fail and are skipped.
+fn run_skipping(
+    dir: Option<&Folder>,
+    from: usize,
+    batches: &[Vec<Pair>],
+    skipped: &[usize],
+    gracefully: bool,
+    seen: &Seen,
+) {
+    let (seen, dir, skipped) = (seen.clone(), dir.map(|d| d.0.clone()), skipped.to_vec());
+    let conf = Driver::<()>::conf().default_parallelism(2).failure_policy(FailurePolicy::skip());
+    let mut driver = Driver::local(conf, move |ssc| {
         if let Some(dir) = dir {
             let options = CheckpointOptions::new().min_batches(1).interval(seconds(0));
             ssc.checkpoint_with(dir, options)?;
         }
         let (queue, pairs) = ssc.queue_stream::<Pair>();
         program(&pairs, &seen);
+        pairs.foreach_rdd(move |_, t| match skipped.contains(&(t.millis() as usize / 1000)) {
+            true => Err("this batch fails"),
+            false => Ok(()),
+        });
         Ok(queue)
     })
     .unwrap();
@@ -118,6 +135,32 @@ proptest! {
             at += n;
         }
         prop_assert_eq!(sorted(&parts), sorted(&whole));
+    }
+
+    #[test]
+    fn skipped_batches_leave_nothing_in_what_is_stored(
+        batches in prop::collection::vec(
+            (prop::collection::vec((0..20u32, -20..50i64), 0..12), prop::bool::weighted(0.3)),
+            2..14,
+        ),
+        cuts in prop::collection::vec(1..4usize, 1..6),
+    ) {
+        let (batches, skips): (Vec<_>, Vec<bool>) = batches.into_iter().unzip();
+        let skipped: Vec<usize> = (1..=skips.len()).filter(|i| skips[i - 1]).collect();
+        let whole = Seen::new();
+        run_skipping(None, 0, &batches, &skipped, true, &whole);
+        let (parts, folder) = (Seen::new(), Folder::new());
+        let (mut at, mut cuts) = (0, cuts.into_iter());
+        while at < batches.len() {
+            let n = cuts.next().unwrap_or(batches.len()).min(batches.len() - at);
+            run_skipping(Some(&folder), at, &batches[at..at + n], &skipped, true, &parts);
+            at += n;
+        }
+        let good = |seen: &Seen| -> BTreeMap<_, _> {
+            let is_good = |t: &Time| !skipped.contains(&(t.millis() as usize / 1000));
+            sorted(seen).into_iter().filter(|(t, _)| is_good(t)).collect()
+        };
+        prop_assert_eq!(good(&parts), good(&whole));
     }
 
     #[test]

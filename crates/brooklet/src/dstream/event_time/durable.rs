@@ -65,9 +65,7 @@ where
         site: Site,
         open: F,
     ) -> Vec<(&'static str, Arc<dyn Durable>)> {
-        let tables = tables.clone();
-        let tables =
-            DurableTables { tables, partitioning, seed, site, whole_only: false, version: None };
+        let tables = DurableTables::new(tables, &partitioning, seed, site);
         vec![("", Arc::new(DurableWindows { tables, open }))]
     }
 }

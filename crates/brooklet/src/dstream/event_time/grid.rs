@@ -11,7 +11,7 @@ use super::windowed::{Missed, Progress, Windowed};
 use crate::Time;
 use crate::data::{Key, Wire};
 use crate::dstream::map_with_state::elsewhere;
-use crate::dstream::update::{Batch, LeftBy, Stateful, Update, UpdateStage, watch};
+use crate::dstream::update::{Batch, LeftBy, Stateful, Update, UpdateStage};
 use crate::dstream::{DStream, GraphRef, Kind, LineageNode, Node};
 use crate::engine::{OpId, Role, Site, StageKey, TaskBody, TaskCx, TaskError};
 use crate::event_time::{Grid, Placed, Window};
@@ -107,7 +107,7 @@ impl<K: Key, V: Wire, N: Node<Out = (Time, (K, V))>> Windowed<K, V, N> {
         let stream = &self.events.stream;
         let (node, every) = (stream.node.clone(), stream.slide_duration());
         let [noting, doing, undoing, over] = [(); 4].map(|()| progress.clone());
-        let (told, forgetting, memory) = (progress.told.clone(), open.clone(), spec.memory.clone());
+        let (told, memory) = (progress.told.clone(), spec.memory.clone());
         let (seed, timing) = (stream.graph.ctx.0.env.seed, open.clone());
         let partitioning = Partitioning::Hash(partitions);
         let timer = move |part: usize, hash, key: &(K, Window), _: &A| {
@@ -121,7 +121,7 @@ impl<K: Key, V: Wire, N: Node<Out = (Time, (K, V))>> Windowed<K, V, N> {
             Stateful {
                 every,
                 slide: every,
-                watched: watch(&open.tables),
+                state: Some(open.tables.clone()),
                 note: Box::new(move |g, t| Ok(noting.at.note(g, t))),
                 stored,
                 make: Box::new(move |g, &batch, note| {
@@ -149,7 +149,6 @@ impl<K: Key, V: Wire, N: Node<Out = (Time, (K, V))>> Windowed<K, V, N> {
                 undo: Box::new(move |t| undoing.undo(t)),
                 forget: Box::new(move |up_to| {
                     over.forget(up_to);
-                    forgetting.tables.forget(up_to);
                     memory.tick();
                 }),
             }

@@ -12,7 +12,7 @@ use super::windowed::{Missed, Windowed};
 use crate::Time;
 use crate::data::{Key, Wire};
 use crate::dstream::map::Map;
-use crate::dstream::update::{Batch, LeftBy, Stateful, Update, UpdateStage, watch};
+use crate::dstream::update::{Batch, LeftBy, Stateful, Update, UpdateStage};
 use crate::dstream::{DStream, GraphRef, Kind, LineageNode, Node};
 use crate::engine::{Accumulator, Role, Site, StageKey, TaskBody, TaskCx, TaskError};
 use crate::event_time::{Sessions, Window};
@@ -159,7 +159,7 @@ impl<K: Key, V: Wire, N: Node<Out = (Time, (K, V))>> Windowed<K, V, N> {
         let (node, every) = (stream.node.clone(), stream.slide_duration());
         let [noting, doing, undoing, over] = [(); 4].map(|()| progress.clone());
         let memory: Arc<Memory<K, (Time, V)>> = Arc::default();
-        let (forgetting, kept) = (open.clone(), memory.clone());
+        let kept = memory.clone();
         let (seed, timing) = (stream.graph.ctx.0.env.seed, open.clone());
         let partitioning = Partitioning::Hash(partitions);
         let timer = move |part: usize, hash, key: &K, sessions: &Sessions<A>| {
@@ -173,7 +173,7 @@ impl<K: Key, V: Wire, N: Node<Out = (Time, (K, V))>> Windowed<K, V, N> {
             Stateful {
                 every,
                 slide: every,
-                watched: watch(&open.tables),
+                state: Some(open.tables.clone()),
                 note: Box::new(move |g, t| Ok(noting.at.note(g, t))),
                 stored,
                 make: Box::new(move |g, &batch, note| {
@@ -198,7 +198,6 @@ impl<K: Key, V: Wire, N: Node<Out = (Time, (K, V))>> Windowed<K, V, N> {
                 undo: Box::new(move |t| undoing.undo(t)),
                 forget: Box::new(move |up_to| {
                     over.forget(up_to);
-                    forgetting.tables.forget(up_to);
                     kept.tick();
                 }),
             }

@@ -335,6 +335,10 @@ impl<K: Key, S: Wire> Versions for RunTables<K, S> {
 }
 
 impl<K: Key, S: Wire> Watched for RunTables<K, S> {
+    fn forget(&self, up_to: Time) {
+        RunTables::forget(self, up_to);
+    }
+
     fn is_on_disk(&self) -> bool {
         true
     }

@@ -649,6 +649,10 @@ impl<K, S> Drop for DiskLease<'_, K, S> {
 }
 
 impl<K: Key, S: Wire> Watched for DiskTables<K, S> {
+    fn forget(&self, up_to: Time) {
+        DiskTables::forget(self, up_to);
+    }
+
     fn is_on_disk(&self) -> bool {
         true
     }

@@ -93,6 +93,19 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
 }
 
 impl<K: Key, S: Wire, X: Beside> Watched for Tables<K, S, X> {
+    fn forget(&self, up_to: Time) {
+        Tables::forget(self, up_to);
+    }
+
+    fn undo(&self, to: Time) {
+        for p in &self.parts {
+            let mut p = p.get();
+            if p.version > to {
+                self.undo_to(&mut p, to);
+            }
+        }
+    }
+
     fn metrics(&self) -> StateMetrics {
         let mut all = StateMetrics {
             partitions: self.parts.len(),
