@@ -216,24 +216,31 @@ impl Graph {
         site: Site,
         make: impl FnOnce(OpId) -> (Arc<O>, Option<Arc<dyn InputOperator>>),
     ) -> Arc<O> {
+        let mut all = self.entries.get();
+        let (id, ordinal) = self.next_id(&all, path, site);
+        let (op, input) = make(id);
+        let base = path.to_string();
+        all.push(Entry { id, base, ordinal, name: None, kind, site, op: op.clone(), input });
+        op
+    }
+
+    /// The identity of the operator that is added next.
+    #[track_caller]
+    fn next_id(&self, all: &[Entry], path: &str, site: Site) -> (OpId, usize) {
         assert!(
             !self.sealed.load(Relaxed),
             "{site}: operators can't be added to a context that has been started; build the whole graph \
              first",
         );
-        let mut g = self.entries.get();
-        let ordinal = g.iter().filter(|e| e.base == path).count();
+        let ordinal = all.iter().filter(|e| e.base == path).count();
         let mut h = DefaultHasher::new();
         (path, ordinal).hash(&mut h);
         let id = OpId { graph: self.id, id: h.finish() };
         assert!(
-            g.iter().all(|e| e.id != id),
+            all.iter().all(|e| e.id != id),
             "{site}: two operators have one id; please report it"
         );
-        let base = path.to_string();
-        let (op, input) = make(id);
-        g.push(Entry { id, base, ordinal, name: None, kind, site, op: op.clone(), input });
-        op
+        (id, ordinal)
     }
 
     /// A stateful operator's parts that checkpoints store.

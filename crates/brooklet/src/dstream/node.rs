@@ -1,6 +1,5 @@
 //! Nodes of the graph: they build the lineage of a batch and never run a task.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use super::Graph;
 use crate::data::Data;
 use crate::rdd::{Erased, Pipe};
 use crate::sync::{LockExt, Mutex};
+use crate::time::ByTime;
 use crate::{Result, Time};
 
 /// A stream's definition. Users meet it only as the `N` of [`DStream<T, N>`](crate::DStream).
@@ -78,7 +78,7 @@ impl<T> fmt::Debug for ErasedNode<T> {
 
 /// The lineage of a boundary node, one per batch time until it is forgotten: two outputs share it, and so
 /// its stages.
-pub(crate) struct Memo<T>(Mutex<BTreeMap<Time, Option<Erased<T>>>>);
+pub(crate) struct Memo<T>(Mutex<ByTime<Option<Erased<T>>>>);
 
 impl<T> Default for Memo<T> {
     fn default() -> Self {
@@ -96,7 +96,7 @@ impl<T: 'static> Memo<T> {
         make: impl FnOnce() -> Result<Option<Erased<T>>>,
     ) -> Result<Option<Erased<T>>> {
         let mut memo = self.0.get();
-        if let Some(p) = memo.get(&t) {
+        if let Some(p) = memo.get(t) {
             return Ok(p.clone());
         }
         let p = make()?;
@@ -106,7 +106,7 @@ impl<T: 'static> Memo<T> {
 
     /// What is there, without making it.
     pub(crate) fn peek(&self, t: Time) -> Option<Option<Erased<T>>> {
-        self.0.get().get(&t).cloned()
+        self.0.get().get(t).cloned()
     }
 
     /// Replaces the lineage of `t`.
@@ -117,11 +117,7 @@ impl<T: 'static> Memo<T> {
 
     /// Drops the lineages up to `up_to`, outside of the lock.
     pub(crate) fn forget(&self, up_to: Time) {
-        let gone = {
-            let mut g = self.0.get();
-            let later = g.split_off(&(up_to + Duration::from_millis(1)));
-            std::mem::replace(&mut *g, later)
-        };
+        let gone = self.0.get().take_up_to(up_to);
         drop(gone);
     }
 }

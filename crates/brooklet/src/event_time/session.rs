@@ -53,7 +53,7 @@ impl<A> Sessions<A> {
         f: &impl Combine<V, A>,
         mut late: impl FnMut(Time, V),
     ) {
-        batch.sort_by_key(|(t, _)| *t);
+        batch.sort_by_cached_key(|(t, _)| *t);
         let mut rest = batch.into_iter().peekable();
         while let Some((t, v)) = rest.next() {
             // A run: records of the batch that are one session, whatever else there is.

@@ -517,21 +517,32 @@ pub(crate) struct Spare<T> {
 }
 
 struct Kept<T> {
+    shelf: Shelf,
+    vecs: Vec<Vec<T>>,
+}
+
+/// What is known of kept vectors, apart from their type: the code is compiled once.
+#[derive(Default)]
+struct Shelf {
     /// By capacity; the longest kept in front. No queue is empty.
-    by_capacity: BTreeMap<usize, VecDeque<Idle<T>>>,
+    by_capacity: BTreeMap<usize, VecDeque<Idle>>,
+    /// Places that are free.
+    free: Vec<usize>,
+    places: usize,
     bytes: usize,
     ticks: u64,
 }
 
-struct Idle<T> {
+struct Idle {
     since: u64,
-    vec: Vec<T>,
+    bytes: usize,
+    place: usize,
 }
 
 impl<T> Spare<T> {
     /// Keeps at most `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
-        let kept = Kept { by_capacity: BTreeMap::new(), bytes: 0, ticks: 0 };
+        let kept = Kept { shelf: Shelf::default(), vecs: Vec::new() };
         Spare { limit, kept: Mutex::new(kept) }
     }
 
@@ -551,8 +562,9 @@ impl<T> Spare<T> {
         }
         let mut released = Vec::new();
         let mut kept = self.lock();
-        while kept.bytes > self.limit - bytes {
-            released.extend(kept.release_longest_idle());
+        while kept.shelf.bytes > self.limit - bytes {
+            let place = kept.shelf.release_longest_idle();
+            released.extend(place.map(|place| kept.vec(place)));
         }
         kept.insert(vec);
         drop(kept);
@@ -563,15 +575,16 @@ impl<T> Spare<T> {
     /// To be called once per batch: releases what has not been taken for 16 batches.
     pub(crate) fn tick(&self) {
         let mut kept = self.lock();
-        kept.ticks += 1;
-        let released = kept.release_idle();
+        kept.shelf.ticks += 1;
+        let places = kept.shelf.release_idle();
+        let released: Vec<_> = places.into_iter().map(|place| kept.vec(place)).collect();
         drop(kept);
         drop(released);
     }
 
     /// The bytes kept now.
     pub(crate) fn bytes(&self) -> usize {
-        self.lock().bytes
+        self.lock().shelf.bytes
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept<T>> {
@@ -582,48 +595,77 @@ impl<T> Spare<T> {
 
 impl<T> Kept<T> {
     fn insert(&mut self, vec: Vec<T>) {
-        self.bytes += bytes_of(&vec);
-        let since = self.ticks;
-        let idle = Idle { since, vec };
-        self.by_capacity.entry(idle.vec.capacity()).or_default().push_back(idle);
+        let place = self.shelf.insert(vec.capacity(), bytes_of(&vec));
+        if place == self.vecs.len() {
+            self.vecs.push(vec);
+        } else {
+            self.vecs[place] = vec;
+        }
     }
 
     fn take(&mut self, n: usize) -> Option<Vec<T>> {
+        let place = self.shelf.take(n)?;
+        Some(self.vec(place))
+    }
+
+    fn vec(&mut self, place: usize) -> Vec<T> {
+        std::mem::take(&mut self.vecs[place])
+    }
+}
+
+impl Shelf {
+    /// The place for one more, which may be the next new one.
+    fn insert(&mut self, capacity: usize, bytes: usize) -> usize {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places += 1;
+            self.places - 1
+        });
+        self.bytes += bytes;
+        let since = self.ticks;
+        let idle = Idle { since, bytes, place };
+        self.by_capacity.entry(capacity).or_default().push_back(idle);
+        place
+    }
+
+    /// The place of the smallest one with room for `n`.
+    fn take(&mut self, n: usize) -> Option<usize> {
         let mut at_least = self.by_capacity.range_mut(n..);
         let (&capacity, queue) = at_least.next()?;
         // The last one has the warmest memory, and the others may grow old.
-        let vec = queue.pop_back()?.vec;
+        let idle = queue.pop_back()?;
         if queue.is_empty() {
             self.by_capacity.remove(&capacity);
         }
-        self.bytes -= bytes_of(&vec);
-        Some(vec)
+        Some(self.gone(idle))
     }
 
-    fn release_longest_idle(&mut self) -> Option<Vec<T>> {
-        let since = |queue: &VecDeque<Idle<T>>| queue.front().map(|idle| idle.since);
+    fn release_longest_idle(&mut self) -> Option<usize> {
+        let since = |queue: &VecDeque<Idle>| queue.front().map(|idle| idle.since);
         let queues = self.by_capacity.iter();
         let (&capacity, _) = queues.min_by_key(|(_, queue)| since(queue))?;
         let queue = self.by_capacity.get_mut(&capacity)?;
-        let vec = queue.pop_front()?.vec;
+        let idle = queue.pop_front()?;
         if queue.is_empty() {
             self.by_capacity.remove(&capacity);
         }
-        self.bytes -= bytes_of(&vec);
-        Some(vec)
+        Some(self.gone(idle))
     }
 
-    fn release_idle(&mut self) -> Vec<Vec<T>> {
-        let mut released = Vec::new();
-        let ticks = self.ticks;
+    fn release_idle(&mut self) -> Vec<usize> {
+        let (mut released, ticks) = (Vec::new(), self.ticks);
         self.by_capacity.retain(|_, queue| {
             while let Some(idle) = queue.pop_front_if(|idle| ticks - idle.since >= IDLE_TICKS) {
-                released.push(idle.vec);
+                released.push(idle);
             }
             !queue.is_empty()
         });
-        self.bytes -= released.iter().map(bytes_of).sum::<usize>();
-        released
+        released.into_iter().map(|idle| self.gone(idle)).collect()
+    }
+
+    fn gone(&mut self, idle: Idle) -> usize {
+        self.bytes -= idle.bytes;
+        self.free.push(idle.place);
+        idle.place
     }
 }
 

@@ -121,7 +121,7 @@ fn merge_in_rounds<A: Wire, F: Fn(A, A) -> A + Send + Sync + 'static>(
         |n| 0..n,
         |p, cx| {
             let mut sums = p.fold(cx, cx.partition(), Vec::new(), super::pipe::pushed)?;
-            sums.sort_by_key(|(i, _): &(u64, A)| *i);
+            sums.sort_by_cached_key(|(i, _): &(u64, A)| *i);
             Ok(detach::all(sums))
         },
     )?;

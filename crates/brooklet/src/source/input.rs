@@ -17,6 +17,7 @@ use crate::rdd::source::Parts;
 use crate::rdd::{Erased, Pipe};
 use crate::scheduler::StreamInputInfo;
 use crate::sync::{LockExt, Mutex};
+use crate::time::ByTime;
 use crate::{Error, Result, Time};
 
 /// What an input learns at the start.
@@ -176,7 +177,7 @@ pub(crate) struct InputOp<I: Input> {
     stream_id: usize,
     site: Site,
     input: Mutex<I>,
-    slots: Mutex<BTreeMap<Time, Slot<Arc<I::Slice>>>>,
+    slots: Mutex<ByTime<Slot<Arc<I::Slice>>>>,
     memo: Memo<I::Item>,
     t: PhantomData<fn() -> I>,
 }
@@ -204,7 +205,7 @@ impl<I: Input> InputOp<I> {
 impl<I: Input> DynNode<I::Item> for InputOp<I> {
     fn dyn_at(&self, _: &GraphRef<'_>, t: Time) -> Result<Option<Erased<I::Item>>> {
         self.memo.get(t, || {
-            let slot = self.slots.get().get(&t).cloned();
+            let slot = self.slots.get().get(t).cloned();
             match slot {
                 None => Err(Error::Bug(format!("{} has no slice at batch {t}", self.site))),
                 Some(Slot::Nothing) => Ok(None),
@@ -228,11 +229,7 @@ impl<I: Input> Operator for InputOp<I> {
 
     fn forget(&self, up_to: Time) {
         self.memo.forget(up_to);
-        let gone = {
-            let mut slots = self.slots.get();
-            let later = slots.split_off(&(up_to + Duration::from_millis(1)));
-            std::mem::replace(&mut *slots, later)
-        };
+        let gone = self.slots.get().take_up_to(up_to);
         drop(gone);
         let released = self.user(up_to, |input| {
             input.release(up_to);
@@ -280,7 +277,7 @@ impl<I: Input> InputOperator for InputOp<I> {
     }
 
     fn batch_over(&self, t: Time) -> Result<Option<StreamInputInfo>> {
-        let slot = self.slots.get().get(&t).cloned();
+        let slot = self.slots.get().get(t).cloned();
         let Some(Slot::Slice(slice)) = slot else { return Ok(None) };
         let known = self.user(t, |input| Ok(input.batch_over(&slice)))?;
         Ok(known.map(|known| {
@@ -313,7 +310,10 @@ impl<I: Input> InputOperator for InputOp<I> {
 
     fn take_slice(&self, t: Time, bytes: &[u8]) -> Result<(), TaskError> {
         let slot = postcard::from_bytes(bytes).map_err(TaskError::codec::<I::Slice>)?;
-        self.slots.get().entry(t).or_insert(slot);
+        let mut slots = self.slots.get();
+        if slots.get(t).is_none() {
+            slots.insert(t, slot);
+        }
         Ok(())
     }
 }

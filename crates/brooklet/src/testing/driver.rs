@@ -1,6 +1,7 @@
 //! A driver with a manual clock: inputs per batch in, outputs per batch out, in milliseconds, without
 //! sleeping.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use crate::data::{HashSeed, Wire};
 use crate::sync::{LockExt, Mutex};
-use crate::time::ManualClock;
+use crate::time::{ByTime, ManualClock};
 use crate::{Conf, Context, DStream, Error, Rdd, Result, StreamingContext, Time, seconds};
 
 /// Which engine runs the tasks of a test.
@@ -200,7 +201,7 @@ impl<I> Drop for Driver<I> {
 }
 
 /// Collects what an output sees, by batch. Cheap to clone; all clones share what they collect.
-pub struct Collector<T>(Arc<Mutex<BTreeMap<Time, Vec<T>>>>);
+pub struct Collector<T>(Arc<Mutex<ByTime<Vec<T>>>>);
 
 impl<T> Clone for Collector<T> {
     fn clone(&self) -> Self {
@@ -222,7 +223,7 @@ impl<T> Collector<T> {
 
     /// Adds records to a batch.
     pub fn add(&self, time: Time, records: impl IntoIterator<Item = T>) {
-        self.0.get().entry(time).or_default().extend(records);
+        self.0.get().or_default(time).extend(records);
     }
 
     /// Adds all records of `rdd`: made for `foreach_rdd(move |rdd, t| c.take(rdd, t))`.
@@ -242,7 +243,7 @@ impl<T> Collector<T> {
     where
         T: Clone,
     {
-        self.0.get().values().cloned().collect()
+        self.0.get().iter().map(|(_, all)| all.clone()).collect()
     }
 
     /// As [`Collector::batches`], with the times.
@@ -250,7 +251,7 @@ impl<T> Collector<T> {
     where
         T: Clone,
     {
-        self.0.get().clone()
+        self.0.get().iter().cloned().collect()
     }
 
     /// All records of all batches, sorted: a multiset to compare.
@@ -258,15 +259,16 @@ impl<T> Collector<T> {
     where
         T: Clone + Ord,
     {
-        let mut all: Vec<T> = self.0.get().values().flatten().cloned().collect();
-        all.sort();
-        all
+        let all = self.0.get();
+        let all: Vec<&T> = all.iter().flat_map(|(_, all)| all).collect();
+        let order = sorted_places(all.len(), &|x, y| Some(all[x].cmp(all[y])));
+        order.into_iter().map(|i| all[i].clone()).collect()
     }
 }
 
 impl<T> fmt::Debug for Collector<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Collector({} batches)", self.0.get().len())
+        write!(f, "Collector({} batches)", self.0.get().iter().len())
     }
 }
 
@@ -296,9 +298,18 @@ pub fn run_sorted<T: Wire, U: Wire + PartialOrd + fmt::Debug>(
 ) -> Vec<Vec<U>> {
     let mut out = run(batches, program);
     for b in &mut out {
-        b.sort_by(|x, y| x.partial_cmp(y).unwrap_or(std::cmp::Ordering::Equal));
+        let order = sorted_places(b.len(), &|x, y| b[x].partial_cmp(&b[y]));
+        *b = order.into_iter().map(|i| b[i].clone()).collect();
     }
     out
+}
+
+/// The numbers below `n` in the order of what they stand for. Not generic: sorting is much code, which tests would
+/// have once for each type of records.
+fn sorted_places(n: usize, compare: &dyn Fn(usize, usize) -> Option<Ordering>) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n).collect();
+    order.sort_by(|x, y| compare(*x, *y).unwrap_or(Ordering::Equal));
+    order
 }
 
 fn run_on<T: Wire, U: Wire>(

@@ -3,9 +3,11 @@
 //! Nothing outside this folder may ask the operating system for the time: tests drive a
 //! [`ManualClock`] by hand and never sleep.
 
+mod by_time;
 mod clock;
 mod duration;
 
+pub(crate) use by_time::ByTime;
 pub(crate) use clock::Stopwatch;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp, Wake};
 pub use duration::{format_duration, millis, minutes, parse_duration, seconds};

@@ -38,7 +38,7 @@ pub(crate) fn spill_by_partition<K: Key, C: Wire>(
     match partitioning {
         // Partitions are ranges of hashes.
         Partitioning::Hash(n) => {
-            entries.sort_unstable_by_key(|e| e.hash);
+            entries.sort_by_cached_key(|e| e.hash);
             debug_assert!(entries.is_sorted_by_key(|e| part_of(e.hash, *n)));
         }
         Partitioning::User(_) => entries.sort_by_cached_key(|e| (of(e), e.hash)),
@@ -153,7 +153,7 @@ impl<'a, K: Key, C: Wire, M: Fn(C, C) -> C> Combining<'a, K, C, M> {
         &mut self,
         entries: &mut Vec<Entry<K, C>>,
     ) -> Result<(), TaskError> {
-        entries.sort_unstable_by_key(|e| e.hash);
+        entries.sort_by_cached_key(|e| e.hash);
         let mut out = SpillWriter::new(self.cx.spills())?;
         out.push_all(&*entries)?;
         let run = out.segment()?;
@@ -202,7 +202,7 @@ impl<K: Send + Sync + 'static, C: Send + Sync + 'static> Order<Entry<K, C>> for 
         a.1.hash.cmp(&b.1.hash)
     }
     fn sort(&self, entries: &mut [Entry<K, C>]) {
-        entries.sort_unstable_by_key(|e| e.hash);
+        entries.sort_by_cached_key(|e| e.hash);
     }
 }
 
