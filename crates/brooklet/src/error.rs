@@ -13,8 +13,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong, by what the user has to do next.
-#[derive(Clone, Debug)]
+/// What can go wrong, by what the user has to do next. Its debug form is its text, for that is what a `main` that
+/// returns it prints.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Error {
     /// A setting is wrong. Fix the named setting; nothing was started.
@@ -157,6 +158,12 @@ impl Error {
             Error::Batch { cause, .. } => cause.root(),
             e => e,
         }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
