@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::keyed_window::{Delta, Entries, Inside, Kind, WindowLease, each, each_place};
+use super::keyed_window::{Delta, Entries, Inside, Kind, WindowLease, each_place};
 use super::window::Span;
 use super::{DStream, Graph, Node, by_user};
 use crate::data::{Data, Key, Wire};
@@ -49,14 +49,12 @@ impl<K: Key, V: Wire> Kind<K, Vec<V>> for Groups {
         come: &[Arc<Delta<K, Vec<V>>>],
     ) -> Vec<Inside<Vec<V>>> {
         let batch = |batch: &Arc<Delta<K, Vec<V>>>| {
-            let (mut places, mut vals) = (Vec::new(), Vec::new());
-            each(lease, batch.entries(), |lease, _, e| {
+            let mut vals = Vec::with_capacity(batch.entries().len());
+            let places = lease.upsert_all(batch.entries(), |e, all| {
+                let mut all = all.cloned().unwrap_or_default();
+                all.push((batch.t.millis(), e.val.clone()));
                 vals.push(e.val.clone());
-                places.extend(lease.upsert(e.hash, &e.key, |all| {
-                    let mut all = all.cloned().unwrap_or_default();
-                    all.push((batch.t.millis(), e.val.clone()));
-                    Some(all)
-                }));
+                all
             });
             Inside::new(batch.t, places, vals)
         };

@@ -5,7 +5,7 @@
 //! for each key what its window adds up to. A slide costs the keys of the batches that come and go.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::map_with_state::elsewhere;
@@ -25,6 +25,7 @@ use crate::state::durable::{
     Collect, Durable, DurableTables, Form, not_read, not_written, put, schema_of,
 };
 use crate::state::{Beside, Lease, Place, Tables};
+use crate::time::ByTime;
 use crate::{Error, Result, Time};
 
 /// What one batch has for the keys of a partition.
@@ -122,39 +123,13 @@ pub(super) trait Kind<K: Key, V: Wire>: Send + Sync + Sized + 'static {
     fn get(&self, key: &K, sum: &Self::Sum) -> Option<Self::Out>;
 }
 
-/// Walks over the entries of a batch while the places of the next ones are fetched.
-pub(super) fn each<K: Key, S: Wire, X: Beside, V>(
-    lease: &mut Lease<'_, K, S, X>,
-    entries: &[Entry<K, V>],
-    mut f: impl FnMut(&mut Lease<'_, K, S, X>, usize, &Entry<K, V>),
-) {
-    const FAR: usize = 16;
-    const NEAR: usize = 8;
-    for (i, e) in entries.iter().enumerate() {
-        if let Some(far) = entries.get(i + FAR) {
-            lease.prefetch(far.hash);
-        }
-        if let Some(near) = entries.get(i + NEAR) {
-            lease.prefetch_slot(near.hash);
-        }
-        f(lease, i, e);
-    }
-}
-
-/// The same for a batch that is in the window.
+/// Gives the states of the keys of a batch that is in the window to `f`, with the number and the value of each.
 pub(super) fn each_place<K: Key, S: Wire, X: Beside, V>(
     lease: &mut Lease<'_, K, S, X>,
     inside: &Inside<V>,
-    mut f: impl FnMut(usize, &V, Option<&S>) -> Option<S>,
+    f: impl FnMut(usize, &V, Option<&S>) -> Option<S>,
 ) {
-    const AHEAD: usize = 12;
-    let (places, vals) = (&inside.places, &inside.vals);
-    for (i, (at, v)) in places.iter().zip(vals.iter()).enumerate() {
-        if let Some(ahead) = places.get(i + AHEAD) {
-            lease.prefetch_at(*ahead);
-        }
-        lease.upsert_at(*at, |s| f(i, v, s));
-    }
+    lease.upsert_places((&inside.places, &inside.vals), f);
 }
 
 /// The reduce side of one batch, as the window reads it.
@@ -303,20 +278,18 @@ impl<K: Key, V: Wire, W: Kind<K, V>> Durable for DurableBatches<K, V, W> {
         let Windowed { tables, span, site, .. } = &*self.window;
         let seed = self.seed;
         let failed = |e: &dyn std::fmt::Display| not_read(*site, e);
-        let mut parts: Vec<BTreeMap<u64, Vec<Entry<K, V>>>> =
-            vec![BTreeMap::new(); tables.partitions()];
+        let mut parts: Vec<ByTime<Vec<Entry<K, V>>>> =
+            (0..tables.partitions()).map(|_| ByTime::default()).collect();
         while let Some((_, key, value)) = entries.next().map_err(Error::Checkpoint)? {
-            let (time, key): (u64, K) = decode(key).map_err(|e| failed(&e))?;
+            let (ms, key): (u64, K) = decode(key).map_err(|e| failed(&e))?;
             let val: V = decode(value).map_err(|e| failed(&e))?;
             let hash = carried_hash(seed, &key);
             let part = self.partitioning.of(&key, hash);
-            parts[part].entry(time).or_default().push(Entry { key, val, hash });
+            parts[part].or_default(Time::from_millis(ms)).push(Entry { key, val, hash });
         }
         let end = t.floor_from(span.slide, zero);
         for (part, batches) in parts.into_iter().enumerate() {
-            let delta = |(ms, entries)| {
-                Arc::new(Delta { t: Time::from_millis(ms), entries: Combined::Own(entries) })
-            };
+            let delta = |(t, entries)| Arc::new(Delta { t, entries: Combined::Own(entries) });
             let (inside, coming): (Vec<_>, Vec<_>) =
                 batches.into_iter().map(delta).partition(|d| d.t <= end);
             tables.beside(part, |held| held.coming.extend(coming));

@@ -337,9 +337,6 @@ impl<K: Key, S: Wire> Keyed<K, S> {
         home: &Arc<Spare<M>>,
         f: impl Fn(Time, &K, Option<V>, &mut State<S>) -> Option<M>,
     ) -> Result<(), TaskError> {
-        // How far ahead the index is asked for, and, that being near, the slot.
-        const FAR: usize = 16;
-        const NEAR: usize = 8;
         let (part, site) = (cx.partition(), self.site);
         let (mut lease, mut out) = (tables.lease(part, base, t)?, home.take(0));
         if let Some(initial) = initial {
@@ -354,12 +351,7 @@ impl<K: Key, S: Wire> Keyed<K, S> {
         if let Some(dealt) = dealt {
             dealt.each(cx, part, |chunk| {
                 for (i, e) in chunk.iter().enumerate() {
-                    if let Some(far) = chunk.get(i + FAR) {
-                        lease.prefetch(far.hash);
-                    }
-                    if let Some(near) = chunk.get(i + NEAR) {
-                        lease.prefetch_slot(near.hash);
-                    }
+                    lease.ahead(i, |i| chunk.get(i).map(|e| e.hash));
                     let call = |s: &mut State<S>| f(t, &e.key, Some(e.val.clone()), s);
                     out.extend(site.guard(|| lease.with(e.hash, &e.key, call))?);
                 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::keyed_window::{Delta, Entries, Inside, Kind, WindowLease, each, each_place, merged};
+use super::keyed_window::{Delta, Entries, Inside, Kind, WindowLease, each_place, merged};
 
 use super::window::Span;
 use super::{DStream, Graph, Node, by_user};
@@ -76,20 +76,16 @@ impl<K: Key, V: Wire, F: Fn(V, V) -> V + Send + Sync + 'static> Kind<K, V> for T
         come: &[Arc<Delta<K, V>>],
     ) -> Vec<Inside<V>> {
         let batch = |batch: &Arc<Delta<K, V>>| {
-            let n = batch.entries().len();
-            let (mut places, mut vals) = (Vec::with_capacity(n), Vec::with_capacity(n));
-            each(lease, batch.entries(), |lease, _, e| {
+            let mut vals = Vec::with_capacity(batch.entries().len());
+            let places = lease.upsert_all(batch.entries(), |e, s| {
+                let (front, back) = s.map_or((None, None), |s| (s.front.clone(), s.back.clone()));
+                let v = e.val.clone();
+                let back = match back {
+                    None => v,
+                    Some(back) => (self.0)(back, v),
+                };
                 vals.push(e.val.clone());
-                places.extend(lease.upsert(e.hash, &e.key, |s| {
-                    let v = e.val.clone();
-                    let (front, back) =
-                        s.map_or((None, None), |s| (s.front.clone(), s.back.clone()));
-                    let back = match back {
-                        None => v,
-                        Some(back) => (self.0)(back, v),
-                    };
-                    Some(Stacks { front, back: Some(back) })
-                }));
+                Stacks { front, back: Some(back) }
             });
             Inside::new(batch.t, places, vals)
         };
@@ -180,25 +176,20 @@ where
         lease: &mut WindowLease<'_, K, V, Self>,
         come: &[Arc<Delta<K, V>>],
     ) -> Vec<Inside<V>> {
-        let with = |s: Option<&(V, u32)>, v: &V, n: u32| {
-            Some(match s {
-                None => (v.clone(), n),
-                Some((old, batches)) => ((self.f)(old.clone(), v.clone()), batches + n),
-            })
+        let with = |s: Option<&(V, u32)>, v: &V, n: u32| match s {
+            None => (v.clone(), n),
+            Some((old, batches)) => ((self.f)(old.clone(), v.clone()), batches + n),
         };
         if let [one] = come {
-            let n = one.entries().len();
-            let (mut places, mut vals) = (Vec::with_capacity(n), Vec::with_capacity(n));
-            each(lease, one.entries(), |lease, _, e| {
+            let mut vals = Vec::with_capacity(one.entries().len());
+            let places = lease.upsert_all(one.entries(), |e, s| {
                 vals.push(e.val.clone());
-                places.extend(lease.upsert(e.hash, &e.key, |s| with(s, &e.val, 1)));
+                with(s, &e.val, 1)
             });
             return vec![Inside::new(one.t, places, vals)];
         }
         let all = merged(come.iter().map(|d| &**d), &self.f);
-        each(lease, &all, |lease, _, e| {
-            lease.upsert(e.hash, &e.key, |s| with(s, &e.val.0, e.val.1));
-        });
+        lease.upsert_all(&all, |e, s| with(s, &e.val.0, e.val.1));
         let inside = |d: &Arc<Delta<K, V>>| {
             let places = d.entries().iter().filter_map(|e| lease.place(e.hash, &e.key)).collect();
             Inside::new(d.t, places, d.entries().iter().map(|e| e.val.clone()).collect())

@@ -223,8 +223,6 @@ impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
     where
         F: Fn(Time, &K, &[V], Option<S>) -> Option<S>,
     {
-        const FAR: usize = 16;
-        const NEAR: usize = 8;
         let (part, site) = (cx.partition(), self.site);
         let mut lease = tables.lease(part, base, t)?;
         let groups = grouped.map(|g| g.read(cx, part)).transpose()?;
@@ -234,12 +232,7 @@ impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
         let all = groups.as_ref().map(|g| g.in_memory(cx)).transpose()?;
         let entries = all.as_deref().unwrap_or_default();
         for (i, e) in entries.iter().enumerate() {
-            if let Some(far) = entries.get(i + FAR) {
-                lease.prefetch(far.hash);
-            }
-            if let Some(near) = entries.get(i + NEAR) {
-                lease.prefetch_slot(near.hash);
-            }
+            lease.ahead(i, |i| entries.get(i).map(|e| e.hash));
             match site.guard(|| lease.find(e.hash, &e.key)) {
                 Some(slot) => with_values[usize::from((e.hash >> 24) as u8)].push((slot, &e.val)),
                 None => new.push((e.hash, &e.key, &e.val)),

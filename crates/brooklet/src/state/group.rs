@@ -145,9 +145,9 @@ impl<K, S> Group<K, S> {
         crate::rdd::combine::prefetch(self.index.as_ptr().wrapping_add(i));
     }
 
-    /// Second step: asks for the slot that the index names.
+    /// Second step: asks for the slot that the index names, and for what is known of it beside key and value.
     #[inline]
-    pub(super) fn prefetch_slot(&self, hash: u32) {
+    pub(super) fn prefetch_slot(&self, hash: u32, meta: bool) {
         let mask = self.index.len() - 1;
         let (mut i, tag) = (hash as usize & mask, tag(hash));
         let mut e = self.index[i];
@@ -158,7 +158,9 @@ impl<K, S> Group<K, S> {
         let slot = (e & 0xFF_FFFF).wrapping_sub(1) as usize;
         self.keys.prefetch(slot);
         self.vals.prefetch(slot);
-        crate::rdd::combine::prefetch(self.meta.as_ptr().wrapping_add(slot));
+        if meta {
+            crate::rdd::combine::prefetch(self.meta.as_ptr().wrapping_add(slot));
+        }
     }
 
     pub(super) fn key_at(&self, slot: u32) -> Option<&K> {
@@ -629,12 +631,7 @@ impl<K: Key, S: Wire> Group<K, S> {
         match new {
             Some(new) => {
                 self.vals.write(i, new);
-                if self.by_time {
-                    self.touched(slot, t, Was::Value(before));
-                } else {
-                    // Logged every time: that is less than looking whether it was.
-                    self.log(t).ops.push(slot, Was::Value(before));
-                }
+                self.log_value(slot, t, before);
             }
             None => {
                 self.vals.empty(i);
@@ -697,5 +694,6 @@ impl<K: Key, S: Wire> Group<K, S> {
 }
 
 mod bounds;
+mod bulk;
 #[cfg(test)]
 mod tests;

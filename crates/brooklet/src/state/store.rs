@@ -49,13 +49,9 @@ pub(crate) trait KeyedLease: Sized {
     type Key: Key;
     type State: Wire;
 
-    /// Asks for what [`KeyedLease::with`] will look at: first step.
+    /// Before entry `i` is looked up: asks for the memory of later ones, whose hashes `hash` tells.
     #[inline(always)]
-    fn prefetch(&self, _hash: u32) {}
-
-    /// Second step, some time later.
-    #[inline(always)]
-    fn prefetch_slot(&self, _hash: u32) {}
+    fn ahead(&self, _i: usize, _hash: impl Fn(usize) -> Option<u32>) {}
 
     /// Gives the state of a key to `f` and does what it wants with it.
     fn with<R>(
@@ -129,13 +125,8 @@ impl<K: Key, S: Wire> KeyedLease for Lease<'_, K, S> {
     type State = S;
 
     #[inline(always)]
-    fn prefetch(&self, hash: u32) {
-        Lease::prefetch(self, hash);
-    }
-
-    #[inline(always)]
-    fn prefetch_slot(&self, hash: u32) {
-        Lease::prefetch_slot(self, hash);
+    fn ahead(&self, i: usize, hash: impl Fn(usize) -> Option<u32>) {
+        Lease::ahead(self, i, hash);
     }
 
     #[inline(always)]
