@@ -42,8 +42,8 @@ pub use context::{
 };
 pub use data::{Data, HashSeed, Key, Wire};
 pub use dstream::{
-    BatchSessions, DStream, DeadLetter, ErasedNode, EventTimeStream, GraphRef, IntoRdd, Node,
-    Output, SaveOptions, StateSpec, StateStream, Windowed, WithKey,
+    BatchSessions, DStream, DeadLetter, ErasedNode, EventTimeStream, GraphRef, IntoRdd,
+    KeysOfPartition, Node, Output, SaveOptions, StateSpec, StateStream, Windowed, WithKey,
 };
 pub use engine::{Accumulate, Accumulator, Broadcast, DoubleSum, LongSum, Site, TaskError};
 pub use error::{BoxError, Error, Result};

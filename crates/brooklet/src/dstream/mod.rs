@@ -49,6 +49,7 @@ mod try_map;
 mod union;
 mod update;
 mod update_state_by_key;
+mod update_state_by_key_iter;
 mod window;
 
 use std::fmt;
@@ -69,6 +70,7 @@ pub use sessions::BatchSessions;
 pub use transform::IntoRdd;
 pub use try_map::DeadLetter;
 pub(crate) use union::union_of;
+pub use update_state_by_key_iter::KeysOfPartition;
 
 use crate::data::Data;
 use crate::engine::{OpId, Site};

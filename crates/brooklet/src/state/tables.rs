@@ -1,6 +1,5 @@
 //! The state of one stateful operator: a table for each key group of each partition.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -118,7 +117,8 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
 
     /// Begins to take over the state of batch `t`, as all that there is.
     pub(crate) fn begin_load(&self, t: Time) -> Load<'_, K, S, X> {
-        let parts = self.parts.iter().map(|_| BTreeMap::new()).collect();
+        let groups = || (0..GROUPS).map(|_| Vec::new()).collect();
+        let parts = self.parts.iter().map(|_| groups()).collect();
         Load { tables: self, t, parts }
     }
 
@@ -215,8 +215,35 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
         get: impl Fn(&K, &S) -> Option<U>,
     ) -> Result<Option<u64>, TaskError> {
         let p = self.parts[part].get();
-        let known = p.version == t || p.history.iter().any(|b| b.base == t);
-        if !known || t.millis() <= self.forgotten.load(Relaxed) && p.version != t {
+        if t.millis() <= self.forgotten.load(Relaxed) && p.version != t {
+            return Err(self.gone(part, t, p.version));
+        }
+        self.read_known(part, &p, t, from, (out, n), get)
+    }
+
+    /// What `get` makes of the records of the version that a batch starts from, whether or not the batch, or one
+    /// that was skipped, has changed them already.
+    pub(crate) fn read_base<U>(
+        &self,
+        part: usize,
+        base: Time,
+        get: impl Fn(&K, &S) -> U,
+    ) -> Result<Vec<U>, TaskError> {
+        let (p, mut out) = (self.parts[part].get(), Vec::new());
+        self.read_known(part, &p, base, 0, (&mut out, usize::MAX), |k, s| Some(get(k, s)))?;
+        Ok(out)
+    }
+
+    fn read_known<U>(
+        &self,
+        part: usize,
+        p: &Partition<K, S, X>,
+        t: Time,
+        from: u64,
+        (out, n): (&mut Vec<U>, usize),
+        get: impl Fn(&K, &S) -> Option<U>,
+    ) -> Result<Option<u64>, TaskError> {
+        if p.version != t && !p.history.iter().any(|b| b.base == t) {
             return Err(self.gone(part, t, p.version));
         }
         let mut slot = (from & 0xFFFF_FFFF) as usize;
@@ -256,12 +283,12 @@ pub(crate) struct Load<'a, K, S, X> {
     tables: &'a Tables<K, S, X>,
     t: Time,
     /// By key group, for each partition.
-    parts: Vec<BTreeMap<u8, Vec<(u64, u32, K, S)>>>,
+    parts: Vec<Vec<Vec<(u64, u32, K, S)>>>,
 }
 
 impl<K: Key, S: Wire, X: Beside> Load<'_, K, S, X> {
     pub(crate) fn put(&mut self, part: usize, hash: u32, key: K, val: S, touched: u64) {
-        self.parts[part].entry(group_of(hash)).or_default().push((touched, hash, key, val));
+        self.parts[part][usize::from(group_of(hash))].push((touched, hash, key, val));
     }
 
     /// All has come.
@@ -269,11 +296,14 @@ impl<K: Key, S: Wire, X: Beside> Load<'_, K, S, X> {
         let by_time = self.tables.by_time;
         for (i, groups) in self.parts.into_iter().enumerate() {
             let mut p = self.tables.parts[i].get();
-            for (g, mut entries) in groups {
-                entries.sort_by_key(|e| e.0);
+            for (g, mut entries) in groups.into_iter().enumerate() {
+                if entries.is_empty() {
+                    continue;
+                }
+                entries.sort_by_cached_key(|e| e.0);
                 let mut group = Box::new(Group::new(by_time));
                 entries.into_iter().for_each(|(at, hash, k, v)| group.load(hash, k, v, at));
-                p.groups[usize::from(g)] = Some(group);
+                p.groups[g] = Some(group);
             }
             p.tally.bytes = self.tables.counted(&p);
             p.version = self.t;
@@ -319,19 +349,22 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
             .get_or_insert_with(|| Box::new(Group::new(by_time)))
     }
 
-    /// Asks for what [`Lease::with`] will look at: first step, the index.
+    /// Before entry `i` is looked up: asks for the memory of later ones, whose hashes `hash` tells. First for
+    /// the index; some entries later, when that is near, for the slot.
     #[inline]
-    pub(crate) fn prefetch(&self, hash: u32) {
-        if let Some(g) = &self.p.groups[usize::from(group_of(hash))] {
-            g.prefetch(hash);
+    pub(crate) fn ahead(&self, i: usize, hash: impl Fn(usize) -> Option<u32>) {
+        const FAR: usize = 16;
+        const NEAR: usize = 8;
+        let group = |hash| self.p.groups[usize::from(group_of(hash))].as_deref();
+        if let Some(far) = hash(i + FAR)
+            && let Some(g) = group(far)
+        {
+            g.prefetch(far);
         }
-    }
-
-    /// Second step, when the index is near.
-    #[inline]
-    pub(crate) fn prefetch_slot(&self, hash: u32) {
-        if let Some(g) = &self.p.groups[usize::from(group_of(hash))] {
-            g.prefetch_slot(hash);
+        if let Some(near) = hash(i + NEAR)
+            && let Some(g) = group(near)
+        {
+            g.prefetch_slot(near, true);
         }
     }
 
@@ -368,14 +401,6 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
     /// Where a key is.
     pub(crate) fn place(&self, hash: u32, key: &K) -> Option<Place> {
         self.find(hash, key).map(|slot| Place::new(hash, slot))
-    }
-
-    /// Asks for the memory of a key's state.
-    #[inline]
-    pub(crate) fn prefetch_at(&self, at: Place) {
-        if let Some(g) = &self.p.groups[usize::from(at.group())] {
-            g.prefetch_value(at.slot());
-        }
     }
 
     /// The key at a place, also when it was removed by this batch.
@@ -503,6 +528,7 @@ impl<K: Key, S: Wire, X: Beside> Drop for Lease<'_, K, S, X> {
 }
 
 mod bounds;
+mod bulk;
 
 impl<K, S, X> fmt::Debug for Tables<K, S, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -224,6 +224,40 @@ fn rules_of_a_state_fail_the_task_with_operator_and_place() {
 }
 
 #[test]
+fn a_function_of_a_partition_returns_keys_once_and_where_they_belong() {
+    type Broken = fn(u64) -> Vec<(u64, ())>;
+    let rules: [(bool, Broken, &str); 4] = [
+        // A new key, and one that is there already.
+        (false, |k| vec![(k + 1000, ()), (k + 1000, ())], "has returned a key twice"),
+        (true, |k| vec![(k, ()), (k, ())], "has returned a key twice"),
+        // Two partitions bring the same key.
+        (false, |_| vec![(1, ())], "has returned a key twice"),
+        (true, |k| (k..k + 40).map(|k| (k, ())).collect(), "a key of another partition"),
+    ];
+    for (remember, rule, text) in rules {
+        for engine in ENGINES {
+            let mut d = driver::<(u64, ())>(engine, Driver::<()>::conf(), move |_, s| {
+                let spec = StateSpec::new().partitions(2).remember_partitioner(remember);
+                let all = s.update_state_by_key_iter(spec, move |_, all| {
+                    all.flat_map(|(k, _, _): (u64, _, Option<()>)| rule(k)).collect::<Vec<_>>()
+                });
+                all.print_to(1, |_| ());
+            });
+            // Both partitions have keys; each rule breaks in the second batch at the latest.
+            d.input().push((0..20).map(|k| (k, ())));
+            let e = d.batches(2).unwrap_err().to_string();
+            let here = e.contains("`update_state_by_key_iter`") && e.contains("windows.rs");
+            assert!(e.contains(text) && here, "{e}");
+        }
+    }
+    let spec = StateSpec::new().timeout(seconds(1));
+    let ssc = StreamingContext::new(Driver::<()>::conf(), seconds(1)).unwrap();
+    let (_, s) = ssc.queue_stream::<(u64, ())>();
+    let text = panic_of(|| drop(s.update_state_by_key_iter(spec, |_, _| Vec::<(u64, ())>::new())));
+    assert!(text.contains("a time-out is for `map_with_state`"), "{text}");
+}
+
+#[test]
 fn state_and_windows_begin_without_a_checkpoint_directory() {
     let out = run_sorted([vec![('a', 1)], vec![('a', 2)]], |s| {
         s.map_with_state(|k, v: Option<i32>, n: &mut State<i32>| {

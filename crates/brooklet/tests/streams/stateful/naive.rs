@@ -236,7 +236,8 @@ impl Seen<'_> {
         if let Some(span) = op.span() {
             return Some(self.window(op, span));
         }
-        if matches!(op, Op::MapState(..) | Op::UpdateState(..) | Op::Snapshots) {
+        let updates = matches!(op, Op::UpdateState(..) | Op::UpdateStateIter(..));
+        if updates || matches!(op, Op::MapState(..) | Op::Snapshots) {
             return Some(self.parent(0, self.b).and_then(|_| self.state(op)));
         }
         let parents: Vec<Value> =
@@ -348,7 +349,8 @@ impl Seen<'_> {
         };
         let (out, states) = match run {
             Op::MapState(m, spec) => seen.map_state(m, spec)?,
-            Op::UpdateState(u, spec) => (Vec::new(), seen.update_state(u, spec)?),
+            Op::UpdateState(u, spec) => (Vec::new(), seen.update_state(u, spec, false)?),
+            Op::UpdateStateIter(u, spec, moves) => (Vec::new(), seen.update_state(u, spec, moves)?),
             _ => return Ok(None),
         };
         let all = || states.iter().map(|(k, s)| (*k, *s)).collect();
@@ -395,7 +397,7 @@ impl Seen<'_> {
         Ok((out, states.into_iter().map(|(k, (s, _))| (k, s)).collect()))
     }
 
-    fn update_state(&self, u: Update, spec: Spec) -> Result<BTreeMap<i64, i64>, Lack> {
+    fn update_state(&self, u: Update, spec: Spec, moves: bool) -> Result<BTreeMap<i64, i64>, Lack> {
         let mut states: BTreeMap<i64, i64> =
             if spec.initial { initial().into_iter().collect() } else { BTreeMap::new() };
         for (b, records) in self.past() {
@@ -414,9 +416,17 @@ impl Seen<'_> {
                     None => states.remove(&k),
                 };
             }
+            if moves {
+                states = states.into_iter().map(|(k, s)| (moved(k), s)).collect();
+            }
         }
         Ok(states)
     }
+}
+
+/// Where a state goes whose key changes.
+pub fn moved(k: i64) -> i64 {
+    k ^ 1
 }
 
 /// Whether a function with this spec fails at a value.

@@ -136,6 +136,8 @@ pub enum Op {
     /// Of the newest `map_with_state`.
     Snapshots,
     UpdateState(Update, Spec),
+    /// Whether keys change: even ones become the next odd one, and the other way round.
+    UpdateStateIter(Update, Spec, bool),
 }
 
 /// The rest that poisons a value.
@@ -165,13 +167,16 @@ impl Op {
 
     /// Runs before the outputs, whether an output wants it or not.
     pub fn is_step(self) -> bool {
-        let state = matches!(self, Op::MapState(..) | Op::UpdateState(..));
+        let state =
+            matches!(self, Op::MapState(..) | Op::UpdateState(..) | Op::UpdateStateIter(..));
         state || self.span().is_some() || matches!(self, Op::Largest | Op::Refuse(_))
     }
 
     /// Whether what it gives depends on the order of a key's values.
     fn needs_order(self) -> bool {
-        matches!(self, Op::MapState(..) | Op::UpdateState(..) | Op::GroupKeyWindow(..))
+        let state =
+            matches!(self, Op::MapState(..) | Op::UpdateState(..) | Op::UpdateStateIter(..));
+        state || matches!(self, Op::GroupKeyWindow(..))
     }
 }
 
@@ -296,7 +301,8 @@ impl Step {
                 Order::All
             }
             Op::ReduceByKey(_) | Op::GroupKeyWindow(..) | Op::Snapshots => Order::Key,
-            Op::MapState(..) | Op::UpdateState(..) | Op::ReduceKeyWindow(..) => Order::Key,
+            Op::MapState(..) | Op::UpdateState(..) | Op::UpdateStateIter(..) => Order::Key,
+            Op::ReduceKeyWindow(..) => Order::Key,
             Op::ReduceKeyWindowInv(..) | Op::ReduceKeyWindowFilter(..) => Order::Key,
         };
         Stream { op: Some(op), from, slide, order, sums_first }
@@ -355,6 +361,9 @@ impl fmt::Debug for Op {
             Op::MapState(m, spec) => write!(f, "map_with_state({m:?}, {spec:?})"),
             Op::Snapshots => write!(f, "state_snapshots()"),
             Op::UpdateState(u, spec) => write!(f, "update_state_by_key({u:?}, {spec:?})"),
+            Op::UpdateStateIter(u, spec, moves) => {
+                write!(f, "update_state_by_key_iter({u:?}, {spec:?}, keys change: {moves})")
+            }
         }
     }
 }
@@ -448,7 +457,10 @@ fn state(poisoned: bool) -> impl Strategy<Value = Op> {
     prop_oneof![
         5 => (mapping, spec()).prop_map(|(m, s)| Op::MapState(m, s)),
         2 => Just(Op::Snapshots),
-        4 => (update, spec()).prop_map(move |(u, s)| Op::UpdateState(u, without(s))),
+        4 => (update.clone(), spec()).prop_map(move |(u, s)| Op::UpdateState(u, without(s))),
+        2 => (update, spec(), any::<bool>()).prop_map(move |(u, s, moves)| {
+            Op::UpdateStateIter(u, Spec { api: Api::At, ..without(s) }, moves)
+        }),
     ]
 }
 

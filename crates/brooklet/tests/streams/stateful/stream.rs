@@ -234,6 +234,7 @@ impl Build<'_> {
             },
             Op::MapState(m, spec) => return self.map_state(&s, m, spec),
             Op::UpdateState(u, spec) => self.update_state(&s, u, spec),
+            Op::UpdateStateIter(u, spec, moves) => self.update_state_iter(&s, u, spec, moves),
             op => match op.span() {
                 Some(span) => self.window(op, span, &s),
                 None => plain(op, &s),
@@ -371,6 +372,22 @@ impl Build<'_> {
                 with_snapshots(s.map_with_state_at(self.spec(spec), f))
             }
         }
+    }
+
+    fn update_state_iter(&self, s: &Records, u: Update, spec: Spec, moves: bool) -> Records {
+        let trip = self.tripping();
+        let made = self.spec(spec).remember_partitioner(!moves);
+        s.update_state_by_key_iter(made, move |t, all| {
+            trip();
+            let each = |(k, new, old): (Str, Vec<i64>, Option<i64>)| {
+                if new.iter().any(|v| poisoned(spec, *v)) {
+                    fail();
+                }
+                let state = naive::updated(u, t.millis(), number(&k), &new, old)?;
+                Some((if moves { name(naive::moved(number(&k))) } else { k }, state))
+            };
+            all.filter_map(each).collect::<Vec<_>>()
+        })
     }
 
     fn update_state(&self, s: &Records, u: Update, spec: Spec) -> Records {

@@ -1,0 +1,75 @@
+//! Many keys of a partition at once, key group by key group: what those of a group change lies together.
+
+use super::{Beside, Lease, Place};
+use crate::data::{Key, Wire};
+use crate::rdd::combine::{Entry, group_of};
+
+impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
+    /// Sets the states of the entries' keys to what `f` makes of them. Returns their places, in the order in
+    /// which `f` was called.
+    pub(crate) fn upsert_all<V>(
+        &mut self,
+        entries: &[Entry<K, V>],
+        mut f: impl FnMut(&Entry<K, V>, Option<&S>) -> S,
+    ) -> Vec<Place> {
+        let (t, order) = (self.t, by_group(entries));
+        let mut places = Vec::with_capacity(entries.len());
+        let mut groups = order.chunk_by(|a, b| group_of(a.0) == group_of(b.0)).peekable();
+        while let Some(run) = groups.next() {
+            if let Some(next) = groups.peek()
+                && let Some(group) = &self.p.groups[usize::from(group_of(next[0].0))]
+            {
+                group.before_all(next);
+            }
+            let hash = run[0].0;
+            let placed = |slot| places.push(Place::new(hash, slot));
+            self.group(hash).upsert_all((run, entries), t, &mut f, placed);
+        }
+        places
+    }
+
+    /// Sets the states at places to what `f` makes of them and of the values beside the places, or removes the
+    /// keys.
+    pub(crate) fn upsert_places<V>(
+        &mut self,
+        (places, vals): (&[Place], &[V]),
+        mut f: impl FnMut(usize, &V, Option<&S>) -> Option<S>,
+    ) {
+        const AHEAD: usize = 16;
+        let (t, mut i) = (self.t, 0);
+        let mut groups = places.chunk_by(|a, b| a.group() == b.group()).peekable();
+        while let Some(run) = groups.next() {
+            if let Some(next) = groups.peek()
+                && let Some(group) = &self.p.groups[usize::from(next[0].group())]
+            {
+                next.iter().take(AHEAD).for_each(|at| group.prefetch_value(at.slot()));
+            }
+            let Some(group) = &mut self.p.groups[usize::from(run[0].group())] else { continue };
+            for (n, at) in run.iter().enumerate() {
+                if let Some(ahead) = run.get(n + AHEAD) {
+                    group.prefetch_value(ahead.slot());
+                }
+                group.upsert_slot(at.slot(), t, |s| f(i, &vals[i], s));
+                i += 1;
+            }
+        }
+    }
+}
+
+/// Hashes and numbers of entries in the order of their key groups.
+fn by_group<K, V>(entries: &[Entry<K, V>]) -> Vec<(u32, u32)> {
+    let mut next = [0; 257];
+    for e in entries {
+        next[usize::from(group_of(e.hash)) + 1] += 1;
+    }
+    for g in 1..next.len() {
+        next[g] += next[g - 1];
+    }
+    let mut order = vec![(0, 0); entries.len()];
+    for (i, e) in entries.iter().enumerate() {
+        let at: &mut usize = &mut next[usize::from(group_of(e.hash))];
+        order[*at] = (e.hash, i as u32);
+        *at += 1;
+    }
+    order
+}
