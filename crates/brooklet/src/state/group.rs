@@ -8,19 +8,21 @@
 //! What the unsafe code counts on: a slot that the index names has a key and a value.
 #![allow(unsafe_code)]
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::AtomicU64;
 
+use self::ages::{Ages, Mark};
 use super::cell::{Left, State};
 use super::log::{UndoLog, Was};
 use super::slots::Slots;
 use crate::Time;
 use crate::data::{Key, Wire};
+use crate::rdd::combine::prefetch;
 use crate::rdd::detach;
 use crate::time::Stopwatch;
 
-/// No slot.
-const NONE: u32 = u32::MAX;
+/// How many slots ahead memory is asked for.
+const AHEAD: usize = 16;
 
 /// What is known of a slot beside key and value.
 #[derive(Clone, Copy)]
@@ -28,19 +30,8 @@ struct Meta {
     /// The batch that touched it last.
     touched: u64,
     hash: u32,
-    /// Neighbours in the list by `touched`, where there are time-outs.
-    prev: u32,
-    next: u32,
     /// Whether the batch of `touched` has logged the value from before it.
     kept: bool,
-}
-
-/// Where a slot stood in the list by time.
-#[derive(Clone, Copy)]
-struct Stood {
-    /// The slot before it.
-    after: u32,
-    touched: u64,
 }
 
 /// The changes of one batch.
@@ -49,8 +40,10 @@ struct Version<S> {
     /// All values from before the batch, when it went over all of them.
     whole: Option<Slots<S>>,
     ops: UndoLog<S>,
-    /// For each of `ops`, in tables that are listed by time.
-    stood: Vec<Stood>,
+    /// When the slot was touched before, for each of `ops`, in tables that know the age of keys.
+    stood: Vec<u64>,
+    /// Where the ages of keys stood.
+    mark: Mark,
     /// Slots whose keys the batch has removed.
     removed: Vec<u32>,
 }
@@ -63,10 +56,11 @@ pub(crate) struct Group<K, S> {
     meta: Vec<Meta>,
     free: Vec<u32>,
     live: usize,
-    /// Ends of the list by time: least and most recently touched.
-    oldest: u32,
-    newest: u32,
+    /// Filled if it is to be known which keys weren't touched for the longest time.
+    ages: Ages,
     by_time: bool,
+    /// How long `ages` was when it was last cleaned up.
+    cleaned: usize,
     versions: VecDeque<Version<S>>,
     /// Memory of a `whole` that isn't needed any more.
     spare: Option<Slots<S>>,
@@ -107,9 +101,9 @@ impl<K, S> Group<K, S> {
             meta: Vec::new(),
             free: Vec::new(),
             live: 0,
-            oldest: NONE,
-            newest: NONE,
+            ages: Ages::default(),
             by_time,
+            cleaned: 0,
             versions: VecDeque::new(),
             spare: None,
             spare_ops: UndoLog::default(),
@@ -135,6 +129,7 @@ impl<K, S> Group<K, S> {
             + self.vals.bytes()
             + self.meta.capacity() * size_of::<Meta>()
             + self.free.capacity() * 4
+            + self.ages.bytes()
             + size_of::<Self>()
     }
 
@@ -142,7 +137,7 @@ impl<K, S> Group<K, S> {
     #[inline]
     pub(super) fn prefetch(&self, hash: u32) {
         let i = hash as usize & (self.index.len() - 1);
-        crate::rdd::combine::prefetch(self.index.as_ptr().wrapping_add(i));
+        prefetch(self.index.as_ptr().wrapping_add(i));
     }
 
     /// Second step: asks for the slot that the index names, and for what is known of it beside key and value.
@@ -159,8 +154,16 @@ impl<K, S> Group<K, S> {
         self.keys.prefetch(slot);
         self.vals.prefetch(slot);
         if meta {
-            crate::rdd::combine::prefetch(self.meta.as_ptr().wrapping_add(slot));
+            prefetch(self.meta.as_ptr().wrapping_add(slot));
         }
+    }
+
+    /// Asks for all that there is of a slot.
+    #[inline]
+    fn prefetch_place(&self, slot: u32) {
+        self.keys.prefetch(slot as usize);
+        self.vals.prefetch(slot as usize);
+        prefetch(self.meta.as_ptr().wrapping_add(slot as usize));
     }
 
     pub(super) fn key_at(&self, slot: u32) -> Option<&K> {
@@ -186,6 +189,7 @@ impl<K, S> Group<K, S> {
                 whole: None,
                 ops,
                 stood: Vec::new(),
+                mark: self.ages.mark(),
                 removed: Vec::new(),
             });
         }
@@ -237,31 +241,25 @@ impl<K, S> Group<K, S> {
         watch.into_max(&self.longest_resize);
     }
 
-    fn unlink(&mut self, slot: u32) -> u32 {
-        let Meta { prev, next, .. } = self.meta[slot as usize];
-        match prev {
-            NONE => self.oldest = next,
-            p => self.meta[p as usize].next = next,
-        }
-        match next {
-            NONE => self.newest = prev,
-            n => self.meta[n as usize].prev = prev,
-        }
-        prev
+    /// Whether this touch of a slot is the last one of a key that is there.
+    #[inline]
+    fn is_last(&self, slot: u32, time: u64) -> bool {
+        self.vals.is_full(slot as usize) && self.meta[slot as usize].touched == time
     }
 
-    /// Links a slot behind `after`, first when that is none.
-    fn link(&mut self, slot: u32, after: u32) {
-        let next = match after {
-            NONE => std::mem::replace(&mut self.oldest, slot),
-            a => std::mem::replace(&mut self.meta[a as usize].next, slot),
-        };
-        match next {
-            NONE => self.newest = slot,
-            n => self.meta[n as usize].prev = slot,
+    /// Leaves out touches that count for no version any more, when they are many.
+    fn clean(&mut self) {
+        const FEW: usize = if cfg!(test) { 8 } else { 64 };
+        if self.ages.len() <= 2 * self.live.max(self.cleaned) + FEW {
+            return;
         }
-        let m = &mut self.meta[slot as usize];
-        (m.prev, m.next) = (after, next);
+        let mut ages = std::mem::take(&mut self.ages);
+        let undoable: HashSet<u32> = self.versions.iter().flat_map(|v| v.ops.slots()).collect();
+        let mut marks: Vec<Mark> = self.versions.iter().map(|v| v.mark).collect();
+        ages.retain(&mut marks, |time, slot| undoable.contains(&slot) || self.is_last(slot, time));
+        self.versions.iter_mut().zip(marks).for_each(|(v, mark)| v.mark = mark);
+        self.cleaned = ages.len();
+        self.ages = ages;
     }
 
     /// Marks a slot as touched by `t`; the log gets what it was before.
@@ -270,21 +268,19 @@ impl<K, S> Group<K, S> {
         let meta = &mut self.meta[slot as usize];
         let touched = std::mem::replace(&mut meta.touched, t.millis());
         meta.kept = !matches!(was, Was::Same);
-        let mut after = NONE;
-        if self.by_time {
-            after = self.unlink(slot);
-            self.link(slot, self.newest);
+        self.push(t, (slot, was), touched);
+        if self.by_time && touched != t.millis() {
+            self.ages.push(slot, t.millis());
         }
-        self.push(t, (slot, was), Stood { after, touched });
     }
 
     #[inline]
-    fn push(&mut self, t: Time, (slot, was): (u32, Was<S>), stood: Stood) {
+    fn push(&mut self, t: Time, (slot, was): (u32, Was<S>), touched: u64) {
         let by_time = self.by_time;
         let log = self.log(t);
         log.ops.push(slot, was);
         if by_time {
-            log.stood.push(stood);
+            log.stood.push(touched);
         }
     }
 
@@ -299,30 +295,29 @@ impl<K, S> Group<K, S> {
             if self.meta.len() == self.meta.capacity() {
                 self.meta.reserve_exact(self.meta.len() / 4 + 4);
             }
-            self.meta.push(Meta { touched: 0, hash: 0, prev: NONE, next: NONE, kept: false });
+            self.meta.push(Meta { touched: 0, hash: 0, kept: false });
         }
         self.keys.put(i, key);
         self.vals.put(i, val);
-        self.meta[i] = Meta { touched: t.millis(), hash, prev: NONE, next: NONE, kept: true };
+        self.meta[i] = Meta { touched: t.millis(), hash, kept: true };
         self.live += 1;
         if self.live * 2 > self.index.len() {
             self.reindex(self.index.len() * 2);
         }
         self.list_in(slot);
+        self.push(t, (slot, Was::Absent), 0);
         if self.by_time {
-            self.link(slot, self.newest);
+            self.ages.push(slot, t.millis());
         }
-        self.push(t, (slot, Was::Absent), Stood { after: NONE, touched: 0 });
         slot
     }
 
     /// Removes a key whose value is out already.
     fn remove(&mut self, slot: u32, t: Time, was: Was<S>) {
         self.list_out(slot);
-        let after = if self.by_time { self.unlink(slot) } else { NONE };
         let touched = self.meta[slot as usize].touched;
         self.live -= 1;
-        self.push(t, (slot, was), Stood { after, touched });
+        self.push(t, (slot, was), touched);
         let log = self.log(t);
         log.removed.push(slot);
     }
@@ -332,9 +327,13 @@ impl<K, S> Group<K, S> {
         while self.versions.back().is_some_and(|v| v.time > newer_than) {
             let Some(mut v) = self.versions.pop_back() else { return };
             while let Some((slot, was)) = v.ops.pop() {
+                if let Some(next) = v.ops.len().checked_sub(AHEAD) {
+                    v.ops.slot(next).iter().for_each(|slot| self.prefetch_place(*slot));
+                }
                 let stood = if self.by_time { v.stood.pop() } else { None };
                 self.undo_one(slot, was, stood);
             }
+            self.ages.undo(v.mark);
             self.spare_ops = v.ops;
             if let Some(mut whole) = v.whole {
                 whole.grow(self.keys.len());
@@ -345,15 +344,12 @@ impl<K, S> Group<K, S> {
         }
     }
 
-    fn undo_one(&mut self, slot: u32, was: Was<S>, stood: Option<Stood>) {
+    fn undo_one(&mut self, slot: u32, was: Was<S>, touched: Option<u64>) {
         let i = slot as usize;
         let relist = matches!(was, Was::Removed(_) | Was::Unlisted);
         match was {
             Was::Absent => {
                 self.list_out(slot);
-                if self.by_time {
-                    self.unlink(slot);
-                }
                 self.live -= 1;
                 drop((self.vals.take(i), self.keys.take(i)));
                 self.free.push(slot);
@@ -365,14 +361,10 @@ impl<K, S> Group<K, S> {
         if relist {
             self.live += 1;
             self.list_in(slot);
-        } else if self.by_time {
-            self.unlink(slot);
         }
-        if let Some(stood) = stood {
-            self.link(slot, stood.after);
-            self.meta[i].touched = stood.touched;
-        } else {
-            self.meta[i].kept = false;
+        match touched {
+            Some(touched) => self.meta[i].touched = touched,
+            None => self.meta[i].kept = false,
         }
     }
 
@@ -390,6 +382,10 @@ impl<K, S> Group<K, S> {
                 whole.clear();
                 self.spare = Some(whole);
             }
+        }
+        if self.by_time {
+            self.ages.forget(self.versions.front().map(|v| v.mark));
+            self.clean();
         }
     }
 
@@ -463,7 +459,8 @@ impl<K, S> Group<K, S> {
         mut f: impl FnMut(u32, &K, Option<(&S, u64)>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(version) = self.versions.back().filter(|v| v.time == t) else { return Ok(()) };
-        for slot in version.ops.slots() {
+        for (n, slot) in version.ops.slots().enumerate() {
+            version.ops.slot(n + AHEAD).iter().for_each(|slot| self.prefetch_place(*slot));
             let i = slot as usize;
             let Meta { hash, touched, .. } = self.meta[i];
             if let Some(k) = self.keys.get(i) {
@@ -487,11 +484,8 @@ impl<K, S> Group<K, S> {
         }
         let mut order: Vec<u32> = Vec::with_capacity(self.live);
         if self.by_time {
-            let mut slot = self.oldest;
-            while slot != NONE {
-                order.push(slot);
-                slot = self.meta[slot as usize].next;
-            }
+            let last = self.ages.iter().filter(|(time, slot)| self.is_last(*slot, *time));
+            order.extend(last.map(|(_, slot)| slot));
         } else {
             order.extend((0..self.keys.len() as u32).filter(|i| self.vals.is_full(*i as usize)));
         }
@@ -649,24 +643,37 @@ impl<K: Key, S: Wire> Group<K, S> {
         mut f: impl FnMut(&K, &mut State<S>),
     ) -> usize {
         let mut n = 0;
-        while self.oldest != NONE && self.meta[self.oldest as usize].touched < before.millis() {
-            let slot = self.oldest;
-            let i = slot as usize;
-            // SAFETY: the list by time has slots that have values. `Out` puts it back if `f` panics.
-            let value = unsafe { self.vals.read(i) };
-            let mut out = Out { group: self, slot: i, state: State::new(Some(value), true, true) };
-            if let Some(key) = out.group.keys.get(i) {
-                f(key, &mut out.state);
+        while let Some((time, touches)) = self.ages.front()
+            && time < before.millis()
+        {
+            for _ in 0..touches {
+                if let Some(ahead) = self.ages.slot(AHEAD) {
+                    prefetch(self.meta.as_ptr().wrapping_add(ahead as usize));
+                }
+                if let Some(slot) = self.ages.slot(0).filter(|slot| self.is_last(*slot, time)) {
+                    self.time_out(slot, t, &mut f);
+                    n += 1;
+                }
+                self.ages.advance();
             }
-            let mut out = std::mem::ManuallyDrop::new(out);
-            let value = out.state.put_back();
-            out.group.vals.empty(i);
-            if let Some(v) = value {
-                out.group.remove(slot, t, Was::Removed(v));
-            }
-            n += 1;
         }
         n
+    }
+
+    fn time_out(&mut self, slot: u32, t: Time, f: &mut impl FnMut(&K, &mut State<S>)) {
+        let i = slot as usize;
+        // SAFETY: the caller has seen that the slot has a value. `Out` puts it back if `f` panics.
+        let value = unsafe { self.vals.read(i) };
+        let mut out = Out { group: self, slot: i, state: State::new(Some(value), true, true) };
+        if let Some(key) = out.group.keys.get(i) {
+            f(key, &mut out.state);
+        }
+        let mut out = std::mem::ManuallyDrop::new(out);
+        let value = out.state.put_back();
+        out.group.vals.empty(i);
+        if let Some(v) = value {
+            out.group.remove(slot, t, Was::Removed(v));
+        }
     }
 
     /// Goes over all keys, least slot first: `f` gets each key with its value and returns the new one, or none
@@ -693,6 +700,7 @@ impl<K: Key, S: Wire> Group<K, S> {
     }
 }
 
+mod ages;
 mod bounds;
 mod bulk;
 #[cfg(test)]

@@ -72,6 +72,17 @@ impl<S> UndoLog<S> {
         self.ops.iter().map(|op| op & SLOT)
     }
 
+    /// The slot of change number `n`.
+    #[inline]
+    pub(super) fn slot(&self, n: usize) -> Option<u32> {
+        self.ops.get(n).map(|op| op & SLOT)
+    }
+
+    /// The number of changes.
+    pub(super) fn len(&self) -> usize {
+        self.ops.len()
+    }
+
     /// Newest first: each slot with its value before, or none where the key wasn't there. Changes that say
     /// nothing of values are left out.
     pub(super) fn before(&self) -> impl Iterator<Item = (u32, Option<&S>)> {

@@ -130,11 +130,10 @@ impl<T> Slots<T> {
         let words = self.full.len();
         let (mut w, mut skip) = (from / 64, !0 << (from % 64));
         while w < words {
-            let mut word = self.full[w] & keys.word(w) & skip;
+            let word = self.full[w] & keys.word(w) & skip;
             skip = !0;
-            while word != 0 {
-                let i = w * 64 + word.trailing_zeros() as usize;
-                word &= word - 1;
+            each_bit(word, |bit| {
+                let i = w * 64 + bit;
                 // SAFETY: both bits say that the places hold values.
                 let (k, v) = unsafe {
                     (
@@ -143,7 +142,7 @@ impl<T> Slots<T> {
                     )
                 };
                 f(acc, k, v);
-            }
+            });
             w += 1;
             if enough(acc) {
                 return Some(w * 64);
@@ -170,25 +169,23 @@ impl<T> Slots<T> {
         }
         self.grow(old.len());
         for w in 0..old.full.len() {
-            let mut word = old.full[w] & keys.word(w);
+            let word = old.full[w] & keys.word(w);
             debug_assert!(self.full[w] & word == 0, "only empty places are filled");
             let mut filled = Filled(&mut self.full[w], 0);
-            while word != 0 {
-                let bit = word & word.wrapping_neg();
-                let i = w * 64 + word.trailing_zeros() as usize;
-                word ^= bit;
+            each_bit(word, |bit| {
+                let i = w * 64 + bit;
                 // SAFETY: both bits say that the places hold values; `self` has as many places as `old`.
                 unsafe {
                     let k = keys.places.get_unchecked(i).assume_init_ref();
                     match f(k, i as u32, old.places.get_unchecked(i).assume_init_ref()) {
                         Some(v) => {
                             self.places.get_unchecked_mut(i).write(v);
-                            filled.1 |= bit;
+                            filled.1 |= 1 << bit;
                         }
                         None => gone.push(i as u32),
                     }
                 }
-            }
+            });
         }
     }
 
@@ -203,6 +200,18 @@ impl<T> Slots<T> {
     /// Bytes of memory that the places take, without what the values own.
     pub(super) fn bytes(&self) -> usize {
         self.places.capacity() * size_of::<T>() + self.full.capacity() * 8
+    }
+}
+
+/// Calls `f` with the number of each bit that is set, least first. Words with all bits are the rule.
+#[inline(always)]
+fn each_bit(mut word: u64, mut f: impl FnMut(usize)) {
+    if word == !0 {
+        return (0..64).for_each(f);
+    }
+    while word != 0 {
+        f(word.trailing_zeros() as usize);
+        word &= word - 1;
     }
 }
 

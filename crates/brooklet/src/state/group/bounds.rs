@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Group, NONE};
+use super::Group;
 use crate::Time;
 use crate::data::{Key, Wire};
 use crate::rdd::behind;
@@ -13,8 +13,14 @@ const SAMPLES: usize = 8;
 
 impl<K: Key, S: Wire> Group<K, S> {
     /// When the key was touched that wasn't touched for the longest time.
-    pub(in crate::state) fn oldest(&self) -> Option<u64> {
-        (self.oldest != NONE).then(|| self.meta[self.oldest as usize].touched)
+    pub(in crate::state) fn oldest(&mut self) -> Option<u64> {
+        loop {
+            let ((time, _), slot) = (self.ages.front()?, self.ages.slot(0)?);
+            if self.is_last(slot, time) {
+                return Some(time);
+            }
+            self.ages.advance();
+        }
     }
 
     /// Removes that key. Returns what `count` says of it.
@@ -23,10 +29,11 @@ impl<K: Key, S: Wire> Group<K, S> {
         t: Time,
         count: impl Fn(&K, &S) -> u64,
     ) -> u64 {
-        let slot = self.oldest;
+        let Some(slot) = self.oldest().and_then(|_| self.ages.slot(0)) else { return 0 };
         let Some(val) = self.vals.take(slot as usize) else { return 0 };
         let n = self.keys.get(slot as usize).map_or(0, |k| count(k, &val));
         self.remove(slot, t, Was::Removed(val));
+        self.ages.advance();
         n
     }
 

@@ -62,12 +62,12 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
         if !bounded.evicts() {
             return Err(bounded.full(self.tables.site, (part, parts), has));
         }
-        let oldest = |(i, g): (usize, &Option<Box<_>>)| {
-            let g: &Option<Box<super::Group<K, S>>> = g;
-            Some(Reverse((g.as_ref()?.oldest()?, i)))
+        let oldest = |(i, g): (usize, &mut Option<Box<_>>)| {
+            let g: &mut Option<Box<super::Group<K, S>>> = g;
+            Some(Reverse((g.as_mut()?.oldest()?, i)))
         };
         let mut heads: BinaryHeap<_> =
-            self.p.groups.iter().enumerate().filter_map(oldest).collect();
+            self.p.groups.iter_mut().enumerate().filter_map(oldest).collect();
         let (mut gone, mut evicted) = (0, 0);
         while has - gone > share
             && let Some(Reverse((_, i))) = heads.pop()
