@@ -186,7 +186,9 @@ pub fn run_tests(program: &Program) -> Result<(Counts, Option<String>)> {
         .current_dir(&program.dir)
         .env("CARGO_MANIFEST_DIR", &program.dir)
         .env("CARGO_PKG_NAME", program.package())
-        .env("CARGO_WORKSPACE_DIR", root());
+        .env("CARGO_WORKSPACE_DIR", root())
+        // Most panics are on purpose, and messages name their places.
+        .env("RUST_BACKTRACE", "0");
     let outcome = process::captured(command, TEST_LIMIT)?;
     let mut counts = Counts::read(&outcome.output);
     if outcome.ok {

@@ -60,6 +60,8 @@ pub fn run(args: &[&str]) -> Result<bool> {
         .current_dir(&program.dir)
         .env("CARGO_MANIFEST_DIR", &program.dir)
         .env("CARGO_WORKSPACE_DIR", root())
+        // Most panics are on purpose; their backtraces would take most of the time.
+        .env("RUST_BACKTRACE", "0")
         .env(CASES, cases.to_string())
         .env(SEED, seed.to_string())
         .stdin(Stdio::null())
