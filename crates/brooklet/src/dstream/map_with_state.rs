@@ -86,6 +86,22 @@ impl<K: Key, S: Wire> StateSpec<K, S> {
     /// [`State::is_timing_out`] and removed: in the first batch whose time is more than `idle` after that of the
     /// key's last record. Every batch looks, at a cost of the keys that go.
     ///
+    /// ```
+    /// use brooklet::prelude::*;
+    /// use brooklet::testing::run;
+    /// let out = run([vec![('a', 1)], vec![], vec![], vec![]], |s| {
+    ///     let spec = StateSpec::new().timeout(seconds(1));
+    ///     s.map_with_state_spec(spec, |key, v: Option<i32>, n: &mut State<i32>| {
+    ///         if let Some(v) = v {
+    ///             n.update(v);
+    ///         }
+    ///         (*key, n.is_timing_out())
+    ///     })
+    ///     .boxed()
+    /// });
+    /// assert_eq!(out, [vec![('a', false)], vec![], vec![('a', true)], vec![]]);
+    /// ```
+    ///
     /// # Panics
     /// For a time of zero.
     #[track_caller]

@@ -125,6 +125,17 @@ impl<T: Data, N: Node<Out = (Time, T)>> EventTimeStream<T, N> {
     /// Rejects records whose time is more than this ahead of the time of their batch; one hour by default.
     /// Times in the future are mistakes: a wrong unit, a clock that is fast. Raise it for event times that have
     /// nothing to do with the batches' (a simulation).
+    ///
+    /// ```
+    /// use brooklet::prelude::*;
+    /// use brooklet::testing::run;
+    /// let at = Time::from_millis;
+    /// // The batch ends at one second.
+    /// let out = run([vec![1_500, 2_001]], |s| {
+    ///     s.with_event_time(|x| Time::from_millis(*x), millis(0)).max_future(seconds(1)).timestamped().boxed()
+    /// });
+    /// assert_eq!(out, [[(at(1_500), 1_500)]]);
+    /// ```
     pub fn max_future(self, ahead: Duration) -> Self {
         self.with_rules(|r| r.max_future = ahead)
     }
@@ -182,6 +193,16 @@ impl<T: Data, N: Node<Out = (Time, T)>> EventTimeStream<T, N> {
     }
 
     /// The records for which `f` holds. The others count for the watermark all the same.
+    ///
+    /// ```
+    /// use brooklet::prelude::*;
+    /// use brooklet::testing::run;
+    /// let at = Time::from_millis;
+    /// let out = run([vec![1, 2, 3]], |s| {
+    ///     s.with_event_time(|x| Time::from_millis(*x), millis(0)).filter(|x| x % 2 == 1).timestamped().boxed()
+    /// });
+    /// assert_eq!(out, [[(at(1), 1), (at(3), 3)]]);
+    /// ```
     #[track_caller]
     pub fn filter<F>(
         &self,
@@ -195,6 +216,16 @@ impl<T: Data, N: Node<Out = (Time, T)>> EventTimeStream<T, N> {
     }
 
     /// All records of the iterators that `f` makes, with the time of the record that each was made of.
+    ///
+    /// ```
+    /// use brooklet::prelude::*;
+    /// use brooklet::testing::run;
+    /// let at = Time::from_millis;
+    /// let out = run([vec![5]], |s| {
+    ///     s.with_event_time(|x| Time::from_millis(*x), millis(0)).flat_map(|x| [x, x + 1]).timestamped().boxed()
+    /// });
+    /// assert_eq!(out, [[(at(5), 5), (at(5), 6)]]);
+    /// ```
     #[track_caller]
     pub fn flat_map<I, F>(
         &self,

@@ -123,6 +123,20 @@ impl<K: Key, V: Wire, N: Node<Out = (Time, (K, V))>> Windowed<K, V, N> {
     /// Begins windows this much after the multiples of their slide: with an offset of six hours, tumbling
     /// windows of a day go from six o'clock to six o'clock (UTC).
     ///
+    /// ```
+    /// use brooklet::prelude::*;
+    /// use brooklet::testing::run;
+    /// let at = Time::from_millis;
+    /// let out = run([vec![('a', 4)], vec![('a', 13)], vec![]], |s| {
+    ///     s.with_event_time(|(_, t)| Time::from_millis(*t), millis(0))
+    ///         .idle_after(millis(0))
+    ///         .tumbling(millis(10))
+    ///         .offset(millis(3))
+    ///         .count()
+    /// });
+    /// assert_eq!(out, [vec![], vec![], vec![('a', Window::new(at(3), at(13)), 1)]]);
+    /// ```
+    ///
     /// # Panics
     /// For sessions, which begin with their first record, and for an offset that isn't a whole number of
     /// milliseconds.
