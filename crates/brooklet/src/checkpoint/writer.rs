@@ -12,6 +12,7 @@ use super::delta::Delta;
 use super::policy::CheckpointPolicy;
 use super::worker::{Collected, Worker, WrittenStats};
 use crate::Time;
+use crate::conf::defaults;
 use crate::sync::{Condvar, LockExt, Mutex, MutexGuard, wait};
 use crate::time::Clock;
 
@@ -344,6 +345,11 @@ fn must_replace(operator: &str) -> CheckpointError {
 impl Shared {
     /// The background thread.
     fn run(&self, mut worker: Worker) {
+        // Of this thread alone; elsewhere than on Linux it would be of the process.
+        #[cfg(target_os = "linux")]
+        if let Err(e) = rustix::process::nice(defaults::CHECKPOINT_NICE) {
+            tracing::debug!(error = %e, "the checkpoint thread keeps its priority");
+        }
         let ended = catch_unwind(AssertUnwindSafe(|| self.work(&mut worker)));
         let error = match ended {
             Ok(Ok(())) => return,

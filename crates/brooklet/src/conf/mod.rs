@@ -233,6 +233,9 @@ pub mod defaults {
     pub const CHECKPOINT_MAX_DELTAS: usize = 16;
     /// Bytes of a base file after which the next key group begins another one.
     pub const CHECKPOINT_BASE_BYTES: u64 = 64 << 20;
+    /// By how much the thread that writes checkpoints is nicer than those that run batches, on Linux: these come
+    /// first where there are fewer processors than threads.
+    pub const CHECKPOINT_NICE: i32 = 10;
 }
 
 /// What to do when batches come faster than they are processed.

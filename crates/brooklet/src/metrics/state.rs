@@ -21,8 +21,8 @@ pub struct StateMetrics {
     pub disk_bytes: u64,
     /// Times that an index of a key group was built anew, because it grew or was mostly empty.
     pub index_rebuilds: u64,
-    /// The longest of them. This and the following figures are by the system's clock, since the start, of one
-    /// task; a state on disk has none of them.
+    /// The longest of them. This and the following figures are processor time of one task (on other systems than
+    /// Linux: time), since the start; a state on disk has none of them.
     pub longest_rebuild: Duration,
     /// The longest encoding of a batch's changes for checkpoints.
     pub longest_encoding: Duration,

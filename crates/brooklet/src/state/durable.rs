@@ -70,7 +70,9 @@ pub(crate) fn put<K: Serialize, S: Serialize>(
     let key = |b: &mut Vec<u8>| encode_into(key, b);
     let Some((touched, value)) = value else { return out.remove_with(group, key) };
     out.put_with(group, key, |b| {
-        b.extend(touched.iter().flat_map(|t| t.to_le_bytes()));
+        if let Some(t) = touched {
+            b.extend_from_slice(&t.to_le_bytes());
+        }
         encode_into(value, b)
     })
 }

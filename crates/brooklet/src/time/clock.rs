@@ -197,16 +197,30 @@ impl fmt::Debug for ManualClock {
     }
 }
 
-/// How long something takes by the system's clock: for figures only, nothing is decided by it.
-pub(crate) struct Stopwatch(Instant);
+/// How much processor time this thread takes for something: for figures only, nothing is decided by it.
+pub(crate) struct Stopwatch(Duration);
 
 impl Stopwatch {
     pub(crate) fn start() -> Stopwatch {
-        Stopwatch(Instant::now())
+        Stopwatch(Stopwatch::now())
     }
 
     /// Raises a maximum in nanoseconds.
     pub(crate) fn into_max(self, max: &AtomicU64) {
-        max.fetch_max(self.0.elapsed().as_nanos() as u64, Relaxed);
+        max.fetch_max((Stopwatch::now() - self.0).as_nanos() as u64, Relaxed);
+    }
+
+    #[cfg(target_os = "linux")]
+    fn now() -> Duration {
+        use rustix::time::{ClockId, clock_gettime};
+        let now = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+    }
+
+    /// By the system's clock, where that of the thread isn't known.
+    #[cfg(not(target_os = "linux"))]
+    fn now() -> Duration {
+        static FIRST: OnceLock<Instant> = OnceLock::new();
+        FIRST.get_or_init(Instant::now).elapsed()
     }
 }
