@@ -106,14 +106,14 @@ impl From<CheckpointStats> for CheckpointMetrics {
 }
 
 impl StreamingContext {
-    /// Stores keyed state and windows by key in `dir`, a directory of the local file system that is made when it
+    /// Stores keyed state and windows in `dir`, a directory of the local file system that is made when it
     /// isn't there and belongs to this stream alone. What is stored there already is taken over at the start: each
     /// operator finds its state by its name or, without one, by its place in the program. The program may have
     /// changed meanwhile, as long as the stored types can be read as the new ones; new operators begin empty.
     ///
     /// A batch costs what it has changed, and the disk is written in the background. The state that a new process
     /// finds is that of the last checkpoint; a graceful stop makes one. Records since then and positions of inputs
-    /// aren't stored, nor are the batches of [`DStream::window`](crate::DStream::window).
+    /// aren't stored.
     ///
     /// ```
     /// use brooklet::prelude::*;

@@ -305,12 +305,6 @@ impl Graph {
         for (id, site, parts) in self.stored.get().iter() {
             let identity = self.entries.get().iter().find(|e| e.id == *id).map(Entry::identity);
             let identity = identity.unwrap_or_default();
-            if parts.is_empty() {
-                tracing::warn!(
-                    "{site}: what it keeps isn't stored; after a restart it begins empty"
-                );
-                continue;
-            }
             let name = |(suffix, part): &(&str, Arc<dyn Durable>)| {
                 (format!("{identity}{suffix}"), part.clone())
             };

@@ -74,6 +74,10 @@ fn program(pairs: &DStream<Pair>, seen: &Seen) {
             .boxed(),
     );
     tell(6, &pairs.count_by_window(seconds(3), None).map(|n| (0, vec![n as i64])).boxed());
+    tell(
+        7,
+        &pairs.window(seconds(4), seconds(2)).name("window").map(|(k, v)| (k, vec![v])).boxed(),
+    );
 }
 
 /// Runs `batches` from batch `from` on.
