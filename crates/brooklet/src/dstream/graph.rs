@@ -638,8 +638,9 @@ impl Graph {
         let states = self.state_metrics();
         *self.last_states.get() = states;
         self.states.get().clear();
+        let stored = std::mem::take(&mut *self.stored.get());
         let gone = std::mem::take(&mut *self.entries.get());
-        drop(gone);
+        drop((stored, gone));
     }
 
     /// Asks the running jobs of batch `t` to stop at their next chunk.

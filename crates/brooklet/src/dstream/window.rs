@@ -252,7 +252,9 @@ impl<T: Wire> Durable for DurableWindow<T> {
             let (key, ctx) = (key(self.op, t), self.ctx.clone());
             (t, Arc::new(Held { key, width, stage: None, ctx, stored: Box::new(|| ()) }))
         };
-        self.batches.get().stored = widths.into_iter().map(held).collect();
+        let mut batches = self.batches.get();
+        batches.stored = widths.into_iter().map(held).collect();
+        batches.durable = true;
         Ok(())
     }
 
