@@ -41,17 +41,16 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
     /// ```
     /// use brooklet::prelude::*;
     /// use brooklet::testing::run_sorted;
-    /// // Players go to the next level with every second batch that has points for them.
-    /// let out = run_sorted([vec![(("ann", 0), 3)], vec![(("ann", 0), 4), (("bob", 0), 1)], vec![]], |s| {
-    ///     let s = s.map(|((name, level), n)| ((name.to_string(), level), n));
+    /// // Points by player and level. With more than five of them a player goes on to the next level.
+    /// let out = run_sorted([vec![(('a', 0), 3)], vec![(('a', 0), 4), (('b', 0), 1)]], |s| {
     ///     s.update_state_by_key_iter(StateSpec::new().remember_partitioner(false), |_, all| {
-    ///         all.map(|((name, level), new, old)| {
+    ///         all.map(|((player, level), new, old)| {
     ///             let points = old.unwrap_or(0) + new.iter().sum::<i32>();
-    ///             ((name, if points > 5 { level + 1 } else { level }), points)
+    ///             if points > 5 { ((player, level + 1), 0) } else { ((player, level), points) }
     ///         })
     ///     })
     /// });
-    /// assert_eq!(out[1], [(("ann".to_string(), 1), 7), (("bob".to_string(), 0), 1)]);
+    /// assert_eq!(out, [vec![(('a', 0), 3)], vec![(('a', 1), 0), (('b', 0), 1)]]);
     /// ```
     ///
     /// # Panics
