@@ -732,6 +732,19 @@ fn by_time(seen: &Seen) -> BTreeMap<Time, Vec<(u8, u8, (u64, u64), Vec<u32>)>> {
     all
 }
 
+#[test]
+fn what_is_late_stays_late_when_the_stream_is_idle_at_a_restart() {
+    let nothing = || vec![vec![], vec![]];
+    let first = vec![vec![(500, 0, 0)], vec![(510, 1, 1)]];
+    let batches = [first, nothing(), nothing(), vec![vec![(30, 0, 2)], vec![]], nothing()];
+    let (whole, parts, folder) = (Seen::new(), Seen::new(), Folder::new());
+    run_stored(None, 0, &batches, true, &whole);
+    run_stored(Some(&folder), 0, &batches[..3], true, &parts);
+    run_stored(Some(&folder), 3, &batches[3..], true, &parts);
+    assert!(by_time(&whole)[&at(4_000)].contains(&(2, 0, (0, 0), vec![2])), "it is late");
+    assert_eq!(by_time(&parts), by_time(&whole));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 

@@ -206,8 +206,13 @@ impl Progressing {
 
     /// The watermark of all streams together, never before `newest`.
     fn lowest(&self, newest: Time) -> Time {
+        if let [only] = &self.sources[..] {
+            // It never goes back by itself, and holds for an idle stream too: also in the first batch after a
+            // restart, when nothing else tells what was told before.
+            return newest.max(only.progress().watermark);
+        }
         let progress = || self.sources.iter().map(|s| s.progress());
-        let ([first, _, ..], Some(op)) = (&self.sources[..], self.op.get()) else {
+        let (Some(first), Some(op)) = (self.sources.first(), self.op.get()) else {
             return lowest(newest, progress());
         };
         // With several streams it doesn't follow from theirs: one that is back from being idle may be behind.

@@ -471,7 +471,7 @@ fn every_batch_is_what_a_recomputation_from_all_batches_gives() {
     });
     if asked >= SOUND {
         let Coverage { operators, failed, good_after_failed, .. } = coverage;
-        assert_eq!(operators.len(), 33, "{operators:?}");
+        assert_eq!(operators.len(), 34, "{operators:?}");
         assert!(operators.values().all(|n| *n > asked / 400), "{operators:?}");
         assert!(failed.min(good_after_failed) > asked / 20, "{failed} {good_after_failed}");
     }
