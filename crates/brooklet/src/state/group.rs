@@ -555,7 +555,7 @@ impl<K: Key, S: Wire> Group<K, S> {
         let i = slot as usize;
         let Meta { touched, kept, .. } = self.meta[i];
         let logged = touched == t.millis() && kept;
-        // SAFETY: the index names slots that have values, and so does the list by time. `Out` puts a value back
+        // SAFETY: the index names slots that have values. `Out` puts a value back
         // or empties the slot if `f` panics; after it that is done below.
         let value = unsafe { self.vals.read(i) };
         let state = State::new(Some(value), logged, timing_out);

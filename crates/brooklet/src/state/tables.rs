@@ -73,7 +73,7 @@ pub(super) struct Longest {
 }
 
 impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
-    /// `by_time`: keys are listed by when they were touched, for time-outs.
+    /// `by_time`: it is known when keys were touched, for time-outs.
     pub(crate) fn new(partitions: usize, by_time: bool, site: Site) -> Self {
         let part = || Partition {
             groups: (0..GROUPS).map(|_| None).collect(),
@@ -110,7 +110,7 @@ impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
         self.keys.iter().map(|n| n.load(Relaxed)).sum()
     }
 
-    /// Whether keys are listed by when they were touched.
+    /// Whether it is known when keys were touched.
     pub(crate) fn by_time(&self) -> bool {
         self.by_time
     }

@@ -20,7 +20,7 @@ use crate::sync::LockExt;
 const LOOK: usize = 4_096;
 
 impl<K: Key, S: Wire, X: Beside> Tables<K, S, X> {
-    /// With a limit. One that lets the oldest go needs keys listed by time.
+    /// With a limit. One that lets the oldest go needs to know when keys were touched.
     pub(crate) fn limited(self, limit: Option<Bounded>) -> Self {
         debug_assert!(self.by_time || !limit.is_some_and(|l| l.evicts()));
         Tables { limit, ..self }
