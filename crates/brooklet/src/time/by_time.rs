@@ -1,3 +1,5 @@
+//! A small map from batch times.
+
 use super::Time;
 
 /// Something for each of a few batches, by batch time. A vector, for the code of a tree would be compiled for every

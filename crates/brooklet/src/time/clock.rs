@@ -220,7 +220,7 @@ impl Stopwatch {
     /// By the system's clock, where that of the thread isn't known.
     #[cfg(not(target_os = "linux"))]
     fn now() -> Duration {
-        static FIRST: OnceLock<Instant> = OnceLock::new();
+        static FIRST: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
         FIRST.get_or_init(Instant::now).elapsed()
     }
 }
