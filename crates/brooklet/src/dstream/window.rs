@@ -217,6 +217,20 @@ fn put_part<T: Wire>(
     put(out, part as u8, &(t.millis(), part as u32), records)
 }
 
+/// Writes all partitions of a batch, as they are stored.
+fn put_stored<T: Wire>(
+    out: &mut DeltaBuilder,
+    blocks: &BlockStore,
+    (key, width): (&StageKey, usize),
+    site: Site,
+) -> Result<(), TaskError> {
+    (0..width).try_for_each(|part| {
+        let v = stored::<T>(blocks, key, part, site)?;
+        let written = put_part(out, (key.batch, part), Some(v.items()));
+        written.map_err(|e| not_written(site, e))
+    })
+}
+
 fn key(op: OpId, batch: Time) -> StageKey {
     StageKey { op, sub: 0, role: Role::Update, batch }
 }
@@ -259,14 +273,11 @@ impl<T: Wire> Durable for DurableWindow<T> {
     }
 
     fn whole(&self) -> Result<Vec<u8>> {
-        let (ctx, site, mut out) = (self.env()?, self.site, DeltaBuilder::default());
-        let failed = |cause| Error::TaskFailed { attempts: 1, cause };
-        for (t, held) in &self.batches.get().stored {
-            for part in 0..held.width {
-                let v = stored::<T>(&ctx.env.blocks, &held.key, part, site).map_err(failed)?;
-                let written = put_part(&mut out, (*t, part), Some(v.items()));
-                written.map_err(|e| failed(not_written(site, e)))?;
-            }
+        let (ctx, mut out) = (self.env()?, DeltaBuilder::default());
+        for held in self.batches.get().stored.values() {
+            let batch = (&held.key, held.width);
+            put_stored::<T>(&mut out, &ctx.env.blocks, batch, self.site)
+                .map_err(|cause| Error::TaskFailed { attempts: 1, cause })?;
         }
         Ok(out.finish().into_bytes())
     }
@@ -427,10 +438,7 @@ fn store_stage<T: Wire, P: Pipe<Out = T>>(
                 }
                 for (t, width) in &told.others {
                     let other = StageKey { batch: *t, ..key };
-                    (0..*width).try_for_each(|part| {
-                        let v = stored::<T>(cx.blocks(), &other, part, site)?;
-                        write((*t, part), Some(v.items()))
-                    })?;
+                    put_stored::<T>(&mut out, cx.blocks(), (&other, *width), site)?;
                 }
             }
             changes.push(out.finish().into_bytes());
