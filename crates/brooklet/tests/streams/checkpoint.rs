@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use brooklet::prelude::*;
+use brooklet::testing::faults::lose_persisted;
 use brooklet::testing::{Collector, Driver, TestEngine};
 use brooklet::{CheckpointOptions, DStream, FailurePolicy};
 use proptest::prelude::*;
@@ -197,6 +198,34 @@ proptest! {
         }
         prop_assert!(found, "{:?}", after);
     }
+}
+
+#[test]
+fn batches_that_have_left_a_window_are_not_restored() {
+    let dir = Folder::new();
+    let open = |from: u64| {
+        let path = dir.0.clone();
+        let driver = Driver::local(Driver::<()>::conf().default_parallelism(1), move |ssc| {
+            let options = CheckpointOptions::new().min_batches(1).interval(seconds(0));
+            ssc.checkpoint_with(path, options)?;
+            let (queue, numbers) = ssc.queue_stream::<u32>();
+            numbers.window(seconds(3), None).print();
+            Ok(queue)
+        })
+        .unwrap();
+        driver.clock().set(Time::from_millis(from * 1000));
+        driver
+    };
+    let mut driver = open(0);
+    for i in 0..12 {
+        driver.input().push([i]);
+    }
+    driver.batches(12).unwrap();
+    driver.context().stop(true).unwrap();
+    let mut driver = open(12);
+    driver.start().unwrap();
+    let there = lose_persisted(driver.context().context(), 0);
+    assert_eq!(there, 3, "the batches of the last window");
 }
 
 /// One run of a program on a folder: (what is there at the end, the error of the start).
