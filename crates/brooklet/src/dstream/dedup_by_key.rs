@@ -71,7 +71,7 @@ impl<K: Data, V: Data, N: Node<Out = (K, V)>> DStream<(K, V), N> {
                         records.each(cx, cx.partition(), |chunk| {
                             for e in chunk {
                                 // Looked for, not touched: a key goes when its first record is old enough.
-                                if site.guard(|| lease.find(e.hash, &e.key)).is_some() {
+                                if site.guard(|| lease.place(e.hash, &e.key)).is_some() {
                                     left_out += 1;
                                 } else {
                                     site.guard(|| lease.upsert(e.hash, &e.key, |_| Some(())));

@@ -226,33 +226,20 @@ impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
         let (part, site) = (cx.partition(), self.site);
         let mut lease = tables.lease(part, base, t)?;
         let groups = grouped.map(|g| g.read(cx, part)).transpose()?;
-        // Of each key group the slots of keys that have values, with those; and new keys.
-        let mut with_values: Vec<Vec<(u32, &[V])>> = vec![Vec::new(); 256];
-        let mut new: Vec<(u32, &K, &[V])> = Vec::new();
         let all = groups.as_ref().map(|g| g.in_memory(cx)).transpose()?;
         let entries = all.as_deref().unwrap_or_default();
-        for (i, e) in entries.iter().enumerate() {
-            lease.ahead(i, |i| entries.get(i).map(|e| e.hash));
-            match site.guard(|| lease.find(e.hash, &e.key)) {
-                Some(slot) => with_values[usize::from((e.hash >> 24) as u8)].push((slot, &e.val)),
-                None => new.push((e.hash, &e.key, &e.val)),
-            }
-        }
-        with_values.iter_mut().for_each(|v| v.sort_unstable_by_key(|(slot, _)| *slot));
+        // The places of keys that have values, with these; and new keys.
+        let (mut there, mut new) = (Vec::<(_, &[V])>::with_capacity(entries.len()), Vec::new());
         site.guard(|| {
-            lease.pass(|group| {
-                let mut touched = with_values[group].iter();
-                let mut next = touched.next();
-                move |key, slot, old| {
-                    let values = match next {
-                        Some((at, values)) if *at == slot => {
-                            next = touched.next();
-                            *values
-                        }
-                        _ => &[],
-                    };
-                    (self.f)(t, key, values, Some(old))
+            for (i, e) in entries.iter().enumerate() {
+                lease.ahead(i, |i| entries.get(i).map(|e| e.hash));
+                match lease.place(e.hash, &e.key) {
+                    Some(place) => there.push((place, &e.val)),
+                    None => new.push(e),
                 }
+            }
+            lease.pass(there, |key, values, old| {
+                (self.f)(t, key, values.map_or(&[], |v| *v), Some(old))
             });
         });
         cx.check()?;
@@ -260,16 +247,16 @@ impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
             site.guard(|| entries.iter().for_each(|e| lease.touch(e.hash, &e.key)));
         }
         let (places, mut states) = initial_of(initial, cx, site)?;
-        let mut set = |hash, key: &K, values, old| {
+        let mut set = |hash, key: &K, values: &[V], old| {
             site.guard(|| {
                 if let Some(now) = (self.f)(t, key, values, old) {
                     lease.upsert(hash, key, |_| Some(now));
                 }
             });
         };
-        for (hash, key, values) in new {
-            let old = places.get(key).and_then(|at| states[*at].take());
-            set(hash, key, values, old.map(|(_, _, s)| s));
+        for e in new {
+            let old = places.get(&e.key).and_then(|at| states[*at].take());
+            set(e.hash, &e.key, &e.val, old.map(|(_, _, s)| s));
         }
         for (hash, key, old) in states.into_iter().flatten() {
             set(hash, &key, &[], Some(old));

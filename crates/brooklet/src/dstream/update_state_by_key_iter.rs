@@ -13,7 +13,6 @@ use super::update::{Batch, LeftBy, Stateful, Update, UpdateStage};
 use super::{DStream, Graph, GraphRef, Node};
 use crate::data::{Data, Key, Wire};
 use crate::engine::{Role, Site, StageKey, TaskBody, TaskCx, TaskError};
-use crate::rdd::combine::group_of;
 use crate::rdd::group::{Dealt, Grouped};
 use crate::rdd::kept::{Kept, Memory};
 use crate::rdd::partitioner::Partitioning;
@@ -194,9 +193,8 @@ impl<K: Key, S: Wire, F> Partitions<K, S, F> {
     ) -> Result<(), TaskError> {
         let (part, site) = (cx.partition(), self.site);
         let mut lease = self.tables.lease(part, base, t)?;
-        // Of each key group the slots of keys that stay, with their new states; and other keys.
-        let mut stay: Vec<Vec<(u32, S)>> = (0..256).map(|_| Vec::new()).collect();
-        let mut come = Vec::new();
+        // The places of keys that stay, with their new states; and other keys.
+        let (mut stay, mut come) = (Vec::<(_, Option<S>)>::new(), Vec::new());
         new.each(cx, part, |chunk| {
             site.guard(|| {
                 for e in chunk {
@@ -205,10 +203,8 @@ impl<K: Key, S: Wire, F> Partitions<K, S, F> {
                         "the function has returned a key of another partition; \
                          `remember_partitioner(false)` in the spec permits that"
                     );
-                    match lease.find(e.hash, &e.key) {
-                        Some(slot) => {
-                            stay[usize::from(group_of(e.hash))].push((slot, e.val.clone()));
-                        }
+                    match lease.place(e.hash, &e.key) {
+                        Some(place) => stay.push((place, Some(e.val.clone()))),
                         None => come.push(e.clone()),
                     }
                 }
@@ -218,16 +214,11 @@ impl<K: Key, S: Wire, F> Partitions<K, S, F> {
         cx.check()?;
         let twice = || panic!("the function has returned a key twice: which state is it to have?");
         site.guard(|| {
-            for group in &mut stay {
-                group.sort_unstable_by_key(|(slot, _)| *slot);
-                if group.windows(2).any(|two| two[0].0 == two[1].0) {
-                    twice();
-                }
+            stay.sort_unstable_by_key(|(place, _)| *place);
+            if stay.windows(2).any(|two| two[0].0 == two[1].0) {
+                twice();
             }
-            lease.pass(|group| {
-                let mut stay = std::mem::take(&mut stay[group]).into_iter().peekable();
-                move |_, slot, _| stay.next_if(|(at, _)| *at == slot).map(|(_, s)| s)
-            });
+            lease.pass(stay, |_, state, _| state.and_then(Option::take));
             for e in come {
                 lease.upsert(e.hash, &e.key, |old| match old {
                     Some(_) => twice(),

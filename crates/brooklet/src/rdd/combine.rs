@@ -135,7 +135,7 @@ impl<K, V> Table<K, V> {
         let named = self.slot(hash as usize & self.mask) as u32;
         // Of an empty slot this makes a wild address, which is asked for and never read.
         let number = named.wrapping_sub(1) as usize;
-        prefetch(self.entries.as_ptr().wrapping_add(number));
+        prefetch_value(self.entries.as_ptr().wrapping_add(number));
     }
 
     /// The content of slot `i & mask`.
@@ -354,6 +354,19 @@ fn slots_for(keys: usize) -> usize {
 #[inline(always)]
 fn slot_of(hash: u32, number: usize) -> u64 {
     u64::from(hash) << 32 | (number as u64 + 1)
+}
+
+/// Bytes of a cache line, on the machines that are common.
+const LINE: usize = 64;
+
+/// Asks the processor to bring a value near. `p` need not point at anything.
+#[inline(always)]
+pub(crate) fn prefetch_value<T>(p: *const T) {
+    prefetch(p);
+    if !LINE.is_multiple_of(size_of::<T>().max(1)) {
+        // It may lie in two lines.
+        prefetch(p.cast::<u8>().wrapping_add(size_of::<T>() - 1));
+    }
 }
 
 /// Asks the processor to bring a cache line near. `p` need not point at anything.

@@ -21,8 +21,9 @@ use crate::rdd::combine::prefetch;
 use crate::rdd::detach;
 use crate::time::Stopwatch;
 
-/// How many slots ahead memory is asked for.
-const AHEAD: usize = 16;
+/// How many keys ahead memory is asked for; and that to which the first leads, when it is near.
+pub(super) const FAR: usize = 16;
+pub(super) const NEAR: usize = 8;
 
 /// What is known of a slot beside key and value.
 #[derive(Clone, Copy)]
@@ -327,7 +328,7 @@ impl<K, S> Group<K, S> {
         while self.versions.back().is_some_and(|v| v.time > newer_than) {
             let Some(mut v) = self.versions.pop_back() else { return };
             while let Some((slot, was)) = v.ops.pop() {
-                if let Some(next) = v.ops.len().checked_sub(AHEAD) {
+                if let Some(next) = v.ops.len().checked_sub(FAR) {
                     v.ops.slot(next).iter().for_each(|slot| self.prefetch_place(*slot));
                 }
                 let stood = if self.by_time { v.stood.pop() } else { None };
@@ -401,12 +402,7 @@ impl<K, S> Group<K, S> {
         if self.versions.back().is_some_and(|v| v.time > t) {
             return self.read_older(t, from, (out, n), get);
         }
-        let push = |out: &mut Vec<U>, k: &K, v: &S| {
-            if let Some(x) = get(k, v) {
-                out.push(x);
-            }
-        };
-        self.vals.each_with(&self.keys, from, out, push, |out| out.len() >= n)
+        self.vals.each_with(&self.keys, from, (out, n), get)
     }
 
     #[cold]
@@ -460,7 +456,7 @@ impl<K, S> Group<K, S> {
     ) -> Result<(), E> {
         let Some(version) = self.versions.back().filter(|v| v.time == t) else { return Ok(()) };
         for (n, slot) in version.ops.slots().enumerate() {
-            version.ops.slot(n + AHEAD).iter().for_each(|slot| self.prefetch_place(*slot));
+            version.ops.slot(n + FAR).iter().for_each(|slot| self.prefetch_place(*slot));
             let i = slot as usize;
             let Meta { hash, touched, .. } = self.meta[i];
             if let Some(k) = self.keys.get(i) {
@@ -506,7 +502,7 @@ impl<K, S> Group<K, S> {
 }
 
 impl<K: Key, S: Wire> Group<K, S> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&self, hash: u32, key: &K) -> Option<u32> {
         let mask = self.index.len() - 1;
         let mut i = hash as usize & mask;
@@ -647,7 +643,7 @@ impl<K: Key, S: Wire> Group<K, S> {
             && time < before.millis()
         {
             for _ in 0..touches {
-                if let Some(ahead) = self.ages.slot(AHEAD) {
+                if let Some(ahead) = self.ages.slot(FAR) {
                     prefetch(self.meta.as_ptr().wrapping_add(ahead as usize));
                 }
                 if let Some(slot) = self.ages.slot(0).filter(|slot| self.is_last(*slot, time)) {
@@ -676,9 +672,14 @@ impl<K: Key, S: Wire> Group<K, S> {
         }
     }
 
-    /// Goes over all keys, least slot first: `f` gets each key with its value and returns the new one, or none
-    /// to remove it.
-    pub(super) fn pass(&mut self, t: Time, mut f: impl FnMut(&K, u32, S) -> Option<S>) {
+    /// Goes over all keys, least slot first: `f` gets each key with what `of` has for its slot and its value, and
+    /// returns the new value, or none to remove the key. `of` is in the order of slots.
+    pub(super) fn pass<V>(
+        &mut self,
+        t: Time,
+        of: &mut [(u32, V)],
+        mut f: impl FnMut(&K, Option<&mut V>, S) -> Option<S>,
+    ) {
         if self.live == 0 {
             return;
         }
@@ -691,8 +692,8 @@ impl<K: Key, S: Wire> Group<K, S> {
         let last = self.versions.len() - 1;
         let mut gone = Vec::new();
         if let Some(old) = &self.versions[last].whole {
-            let new = |k: &K, i, v: &S| f(k, i, v.clone()).map(detach::one);
-            self.vals.fill(&self.keys, old, &mut gone, new);
+            let new = |k: &K, of: Option<&mut V>, v: &S| f(k, of, v.clone()).map(detach::one);
+            self.vals.fill(&self.keys, old, &mut gone, of, new);
         }
         for slot in gone {
             self.remove(slot, t, Was::Unlisted);

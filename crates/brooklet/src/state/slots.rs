@@ -107,7 +107,7 @@ impl<T> Slots<T> {
     /// Asks for the place's memory.
     #[inline]
     pub(super) fn prefetch(&self, i: usize) {
-        crate::rdd::combine::prefetch(self.places.as_ptr().wrapping_add(i));
+        crate::rdd::combine::prefetch_value(self.places.as_ptr().wrapping_add(i));
     }
 
     /// The bits of 64 places.
@@ -116,35 +116,38 @@ impl<T> Slots<T> {
         self.full.get(w).copied().unwrap_or(0)
     }
 
-    /// Has `f` add each full place that `keys` has full too, from place `from` on, to `acc`. Asks `enough` after
-    /// every 64 places, and returns the next place when it is.
-    #[inline]
-    pub(super) fn each_with<K, A>(
+    /// Puts what `get` makes of each full place that `keys` has full too, from place `from` on, into `out`. Stops
+    /// after 64 places or more when `out` has `enough`, and returns the next place then.
+    pub(super) fn each_with<K, U>(
         &self,
         keys: &Slots<K>,
         from: usize,
-        acc: &mut A,
-        f: impl Fn(&mut A, &K, &T),
-        enough: impl Fn(&A) -> bool,
+        (out, enough): (&mut Vec<U>, usize),
+        get: impl Fn(&K, &T) -> Option<U>,
     ) -> Option<usize> {
         let words = self.full.len();
         let (mut w, mut skip) = (from / 64, !0 << (from % 64));
         while w < words {
             let word = self.full[w] & keys.word(w) & skip;
             skip = !0;
-            each_bit(word, |bit| {
-                let i = w * 64 + bit;
-                // SAFETY: both bits say that the places hold values.
-                let (k, v) = unsafe {
-                    (
-                        keys.places.get_unchecked(i).assume_init_ref(),
-                        self.places.get_unchecked(i).assume_init_ref(),
-                    )
-                };
-                f(acc, k, v);
-            });
+            // Room for all of them: so the loop has no question to ask, and can be one of vectors.
+            out.reserve(64);
+            if let Some(room) = out.spare_capacity_mut().first_chunk_mut::<64>() {
+                let mut n = 0;
+                each_bit(word, |bit| {
+                    let i = w * 64 + bit;
+                    // SAFETY: both bits say that the places hold values.
+                    let (k, v) = unsafe { (keys.at(i), self.at(i)) };
+                    if let Some(u) = get(k, v) {
+                        room[n].write(u);
+                        n += 1;
+                    }
+                });
+                // SAFETY: that many were written.
+                unsafe { out.set_len(out.len() + n) };
+            }
             w += 1;
-            if enough(acc) {
+            if out.len() >= enough {
                 return Some(w * 64);
             }
         }
@@ -152,40 +155,63 @@ impl<T> Slots<T> {
     }
 
     /// Fills empty places with what `f` makes of the values of `old` whose keys are there; the numbers of those
-    /// for which it makes nothing go to `gone`.
-    pub(super) fn fill<K>(
+    /// for which it makes nothing go to `gone`. `f` also gets what `of` has for a place; those places come in
+    /// order.
+    pub(super) fn fill<K, V>(
         &mut self,
         keys: &Slots<K>,
         old: &Slots<T>,
         gone: &mut Vec<u32>,
-        mut f: impl FnMut(&K, u32, &T) -> Option<T>,
+        of: &mut [(u32, V)],
+        mut f: impl FnMut(&K, Option<&mut V>, &T) -> Option<T>,
     ) {
-        /// Says which places of a word are full, also when `f` panics.
-        struct Filled<'a>(&'a mut u64, u64);
+        /// Says which places of a word are full, also when `f` panics: those of `word` that have been looked
+        /// at, but for the empty ones.
+        struct Filled<'a> {
+            full: &'a mut u64,
+            word: u64,
+            seen: u32,
+            empty: u64,
+        }
         impl Drop for Filled<'_> {
             fn drop(&mut self) {
-                *self.0 |= self.1;
+                let not_seen = u64::MAX.checked_shl(self.seen).unwrap_or(0);
+                *self.full |= self.word & !not_seen & !self.empty;
             }
         }
         self.grow(old.len());
+        let mut of = of.iter_mut().peekable();
         for w in 0..old.full.len() {
             let word = old.full[w] & keys.word(w);
             debug_assert!(self.full[w] & word == 0, "only empty places are filled");
-            let mut filled = Filled(&mut self.full[w], 0);
-            each_bit(word, |bit| {
+            let mut filled = Filled { full: &mut self.full[w], word, seen: 0, empty: 0 };
+            let places = &mut self.places;
+            let mut one = |bit: usize, v: Option<&mut V>| {
                 let i = w * 64 + bit;
                 // SAFETY: both bits say that the places hold values; `self` has as many places as `old`.
-                unsafe {
-                    let k = keys.places.get_unchecked(i).assume_init_ref();
-                    match f(k, i as u32, old.places.get_unchecked(i).assume_init_ref()) {
-                        Some(v) => {
-                            self.places.get_unchecked_mut(i).write(v);
-                            filled.1 |= 1 << bit;
-                        }
-                        None => gone.push(i as u32),
+                let (k, old) = unsafe { (keys.at(i), old.at(i)) };
+                match f(k, v, old) {
+                    Some(new) => {
+                        // SAFETY: as above.
+                        unsafe { places.get_unchecked_mut(i).write(new) };
+                    }
+                    None => {
+                        gone.push(i as u32);
+                        filled.empty |= 1 << bit;
                     }
                 }
-            });
+                filled.seen = bit as u32 + 1;
+            };
+            let end = (w as u32 + 1) * 64;
+            if of.peek().is_none_or(|(next, _)| *next >= end) {
+                // The rule: a loop without a question.
+                each_bit(word, |bit| one(bit, None));
+            } else {
+                each_bit(word, |bit| {
+                    let at = (w * 64 + bit) as u32;
+                    one(bit, of.next_if(|(next, _)| *next == at).map(|(_, v)| v));
+                });
+            }
         }
     }
 
@@ -256,5 +282,42 @@ mod tests {
         }
         assert!((0..1000).all(|i| slots.get(i) == Some(&i.to_string())));
         assert!(slots.bytes() < 1000 * size_of::<String>() * 5 / 4 + 1000);
+    }
+
+    #[test]
+    fn filling_that_panics_leaves_what_it_has_filled() {
+        let alive = Arc::new(());
+        let (mut keys, mut old) = (Slots::default(), Slots::default());
+        for slots in [&mut keys, &mut old] {
+            slots.grow(140);
+            (0..140).filter(|i| i % 10 != 3).for_each(|i| slots.put(i, alive.clone()));
+        }
+        for last in [0, 62, 64, 127, 200] {
+            let (mut new, mut gone, mut of) = (Slots::default(), vec![], [(62, 'a'), (70, 'b')]);
+            let mut seen = vec![];
+            let call = std::panic::AssertUnwindSafe(|| {
+                let mut n = -1;
+                new.fill(&keys, &old, &mut gone, &mut of, |_, of, v: &Arc<()>| {
+                    n += 1;
+                    while n % 10 == 3 {
+                        n += 1;
+                    }
+                    assert_ne!(n, last, "on purpose");
+                    seen.extend(of.map(|of| (n, *of)));
+                    (n % 64 != 5).then(|| v.clone())
+                });
+            });
+            let panics = last < 140;
+            assert_eq!(std::panic::catch_unwind(call).is_err(), panics);
+            let filled: Vec<_> = (0..new.len()).filter(|i| new.is_full(*i)).collect();
+            let want = |i: &usize| i % 10 != 3 && i % 64 != 5 && (*i as i32) < last;
+            assert_eq!(filled, (0..140).filter(want).collect::<Vec<_>>());
+            let of = [(62, 'a'), (70, 'b')];
+            assert_eq!(seen, of.into_iter().filter(|(i, _)| *i < last).collect::<Vec<_>>());
+            let places = [5, 69, 133].into_iter().filter(|i| *i < last as u32 && i % 10 != 3);
+            assert_eq!(gone, places.collect::<Vec<_>>());
+        }
+        drop((keys, old));
+        assert_eq!(Arc::strong_count(&alive), 1);
     }
 }

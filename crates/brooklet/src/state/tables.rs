@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use super::cell::State;
 use super::durable::{self, Collect};
-use super::group::Group;
+use super::group::{FAR, Group, NEAR};
 use super::limit::Bounded;
 use super::watch::Tally;
 use crate::Time;
@@ -313,7 +313,7 @@ impl<K: Key, S: Wire, X: Beside> Load<'_, K, S, X> {
 }
 
 /// Where a key is in its partition, as long as it is there: key group and slot.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Place(u32);
 
 impl Place {
@@ -353,8 +353,6 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
     /// the index; some entries later, when that is near, for the slot.
     #[inline]
     pub(crate) fn ahead(&self, i: usize, hash: impl Fn(usize) -> Option<u32>) {
-        const FAR: usize = 16;
-        const NEAR: usize = 8;
         let group = |hash| self.p.groups[usize::from(group_of(hash))].as_deref();
         if let Some(far) = hash(i + FAR)
             && let Some(g) = group(far)
@@ -398,9 +396,11 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
         }
     }
 
-    /// Where a key is.
+    /// Where a key is, if it is there.
+    #[inline]
     pub(crate) fn place(&self, hash: u32, key: &K) -> Option<Place> {
-        self.find(hash, key).map(|slot| Place::new(hash, slot))
+        let group = self.p.groups[usize::from(group_of(hash))].as_ref()?;
+        Some(Place::new(hash, group.find(hash, key)?))
     }
 
     /// The key at a place, also when it was removed by this batch.
@@ -433,17 +433,23 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
         n
     }
 
-    /// Goes over all keys, group by group: what `f` makes for a group gets each of its keys with slot and value,
-    /// least slot first, and returns the new value, or none to remove the key. Comes before any other change.
-    pub(crate) fn pass<G>(&mut self, mut f: impl FnMut(usize) -> G)
-    where
-        G: FnMut(&K, u32, S) -> Option<S>,
-    {
-        let t = self.t;
+    /// Goes over all keys: `f` gets each with what `of` has for its place and its state, and returns the new
+    /// state, or none to remove the key. Comes before any other change.
+    pub(crate) fn pass<V>(
+        &mut self,
+        mut of: Vec<(Place, V)>,
+        mut f: impl FnMut(&K, Option<&mut V>, S) -> Option<S>,
+    ) {
+        of.sort_unstable_by_key(|(at, _)| *at);
+        let (t, mut of) = (self.t, of.into_iter().peekable());
+        let mut slots = Vec::new();
         for (i, g) in self.p.groups.iter_mut().enumerate() {
-            if let Some(g) = g {
-                g.pass(t, f(i));
+            let Some(g) = g else { continue };
+            slots.clear();
+            while let Some((at, v)) = of.next_if(|(at, _)| usize::from(at.group()) == i) {
+                slots.push((at.slot(), v));
             }
+            g.pass(t, &mut slots, &mut f);
         }
     }
 
@@ -454,12 +460,6 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
             g.read(self.t, 0, (&mut out, usize::MAX), |k, s| Some(get(k, s)));
         }
         out
-    }
-
-    /// The slot of a key that is there.
-    #[inline]
-    pub(crate) fn find(&self, hash: u32, key: &K) -> Option<u32> {
-        self.p.groups[usize::from(group_of(hash))].as_ref()?.find(hash, key)
     }
 
     /// Keys now.

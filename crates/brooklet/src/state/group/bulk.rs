@@ -1,22 +1,17 @@
 //! Many keys of a group, one after the other, with the memory of the next ones asked for.
 #![allow(unsafe_code)]
 
-use super::{Group, Was};
+use super::{FAR, Group, NEAR, Was};
 use crate::Time;
 use crate::data::{Key, Wire};
-use crate::rdd::combine::{Entry, prefetch};
+use crate::rdd::combine::{Entry, prefetch_value};
 use crate::rdd::detach;
-
-/// How far ahead entries are asked for, their places in the index, and, these being near, their slots.
-const ENTRY: usize = 24;
-const INDEX: usize = 16;
-const SLOT: usize = 8;
 
 impl<K: Key, S: Wire> Group<K, S> {
     /// Asks for what [`Group::upsert_all`] of these hashes begins with.
     #[inline]
     pub(in crate::state) fn before_all(&self, order: &[(u32, u32)]) {
-        order.iter().take(INDEX).for_each(|(hash, _)| self.prefetch(*hash));
+        order.iter().take(FAR).for_each(|(hash, _)| self.prefetch(*hash));
     }
 
     /// Sets the values of keys to what `f` makes of them, and tells `placed` their slots. `order` has hashes and
@@ -28,15 +23,15 @@ impl<K: Key, S: Wire> Group<K, S> {
         mut f: impl FnMut(&Entry<K, V>, Option<&S>) -> S,
         mut placed: impl FnMut(u32),
     ) {
-        order.iter().take(SLOT).for_each(|(hash, _)| self.prefetch_slot(*hash, false));
+        order.iter().take(NEAR).for_each(|(hash, _)| self.prefetch_slot(*hash, false));
         for (at, (hash, i)) in order.iter().enumerate() {
-            if let Some((_, i)) = order.get(at + ENTRY) {
-                prefetch(&raw const entries[*i as usize]);
+            if let Some((_, i)) = order.get(at + FAR + NEAR) {
+                prefetch_value(&raw const entries[*i as usize]);
             }
-            if let Some((hash, _)) = order.get(at + INDEX) {
+            if let Some((hash, _)) = order.get(at + FAR) {
                 self.prefetch(*hash);
             }
-            if let Some((hash, _)) = order.get(at + SLOT) {
+            if let Some((hash, _)) = order.get(at + NEAR) {
                 self.prefetch_slot(*hash, false);
             }
             let e = &entries[*i as usize];
@@ -62,7 +57,7 @@ impl<K: Key, S: Wire> Group<K, S> {
     }
 
     /// A value was set; the log gets the one before it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn log_value(&mut self, slot: u32, t: Time, before: S) {
         if self.by_time {
             self.touched(slot, t, Was::Value(before));

@@ -20,29 +20,45 @@ struct Batch {
     /// Removes keys with this remainder of 5, adds to the others.
     pass: Option<u32>,
     steps: Vec<Step>,
-    /// How often it is undone and done again, and whether it is undone for good at last.
+    /// How often it is undone and done again.
     undone: u8,
-    skipped: bool,
+    /// How many batches, it and those before it, are undone for good after it.
+    skipped: u8,
     /// Versions older than this many batches are forgotten.
     remember: u64,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+/// With keys up to `max`.
+fn step(max: u8) -> impl Strategy<Value = Step> {
+    let key = || 0..=max;
     prop_oneof![
-        4 => (any::<u8>(), any::<u32>()).prop_map(|(k, v)| Step::Update(k, v)),
-        2 => (any::<u8>(), any::<u32>()).prop_map(|(k, v)| Step::Modify(k, v)),
-        3 => (any::<u8>(), any::<Option<u32>>()).prop_map(|(k, v)| Step::Upsert(k, v)),
-        1 => any::<u8>().prop_map(Step::Look),
-        2 => any::<u8>().prop_map(Step::Remove),
+        4 => (key(), any::<u32>()).prop_map(|(k, v)| Step::Update(k, v)),
+        2 => (key(), any::<u32>()).prop_map(|(k, v)| Step::Modify(k, v)),
+        3 => (key(), any::<Option<u32>>()).prop_map(|(k, v)| Step::Upsert(k, v)),
+        1 => key().prop_map(Step::Look),
+        2 => key().prop_map(Step::Remove),
         1 => (1..6u64).prop_map(Step::Expire),
     ]
 }
 
-fn batch() -> impl Strategy<Value = Batch> {
-    let pass = proptest::option::weighted(0.2, 0..6u32);
-    (pass, proptest::collection::vec(step(), 0..60), 0..3u8, any::<bool>(), 0..4u64).prop_map(
-        |(pass, steps, undone, skipped, remember)| Batch { pass, steps, undone, skipped, remember },
-    )
+fn batches() -> impl Strategy<Value = Vec<Batch>> {
+    let batch = |max| {
+        let pass = proptest::option::weighted(0.2, 0..6u32);
+        let steps = proptest::collection::vec(step(max), 0..60);
+        let skipped = prop_oneof![4 => Just(0), 1 => 1..4u8];
+        (pass, steps, 0..3u8, skipped, 0..4u64).prop_map(
+            |(pass, steps, undone, skipped, remember)| Batch {
+                pass,
+                steps,
+                undone,
+                skipped,
+                remember,
+            },
+        )
+    };
+    // Few keys are touched often, many make the table grow.
+    let keys = prop_oneof![Just(11), Just(40), Just(255)];
+    keys.prop_flat_map(move |max| proptest::collection::vec(batch(max), 1..12))
 }
 
 /// Key to value and the batch that touched it.
@@ -56,11 +72,18 @@ fn hash(key: u8) -> u32 {
 fn run(group: &mut Group<u8, String>, model: &mut Model, b: &Batch, t: u64) {
     let time = Time::from_millis(t);
     if let Some(r) = b.pass {
-        let f = |k: &u8, v: String| (u32::from(*k) % 5 != r).then(|| v + "+");
-        group.pass(time, |k, _, v| f(k, v));
+        let f = |k: &u8, of: Option<u32>, v: String| {
+            (u32::from(*k) % 5 != r).then(|| of.map_or(v.clone() + "+", |of| format!("{v}{of}")))
+        };
+        // Something for some of the keys.
+        let some = |k: &u8| (k % 4 == 1).then_some(u32::from(*k) + t as u32);
+        let slot = |k: &u8| group.find(hash(*k), k).zip(some(k));
+        let mut of: Vec<_> = model.keys().filter_map(slot).collect();
+        of.sort();
+        group.pass(time, &mut of, |k, of, v| f(k, of.copied(), v));
         *model = std::mem::take(model)
             .into_iter()
-            .filter_map(|(k, (v, touched))| Some((k, (f(&k, v)?, touched))))
+            .filter_map(|(k, (v, touched))| Some((k, (f(&k, some(&k), v)?, touched))))
             .collect();
     }
     for s in &b.steps {
@@ -133,16 +156,13 @@ fn content(group: &Group<u8, String>, t: u64) -> BTreeMap<u8, String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 3 } else { 1500 }))]
     #[test]
-    fn versions_are_those_of_a_plain_map(batches in proptest::collection::vec(batch(), 1..12)) {
+    fn versions_are_those_of_a_plain_map(batches in batches()) {
         let mut group = Group::new(true);
-        let mut model = Model::new();
-        let mut versions: BTreeMap<u64, BTreeMap<u8, String>> = BTreeMap::new();
-        versions.insert(0, BTreeMap::new());
+        let mut versions: BTreeMap<u64, Model> = BTreeMap::from([(0, Model::new())]);
         let values = |m: &Model| m.iter().map(|(k, v)| (*k, v.0.clone())).collect::<BTreeMap<_, _>>();
         for (i, b) in batches.iter().enumerate() {
             let t = i as u64 + 1;
-            let before = model.clone();
-            let newest = *versions.keys().last().unwrap();
+            let (newest, before) = versions.last_key_value().map(|(t, m)| (*t, m.clone())).unwrap();
             for _ in 0..b.undone {
                 let mut vain = before.clone();
                 run(&mut group, &mut vain, b, t);
@@ -150,25 +170,27 @@ proptest! {
                 group.undo(Time::from_millis(newest));
                 prop_assert_eq!(content(&group, t), values(&before));
             }
+            let mut model = before;
             run(&mut group, &mut model, b, t);
-            if b.skipped {
-                model = before;
-                group.undo(Time::from_millis(newest));
-            } else {
-                versions.insert(t, values(&model));
-            }
             prop_assert_eq!(group.live(), model.len());
+            versions.insert(t, model);
             for (v, want) in &versions {
-                prop_assert_eq!(&content(&group, *v), want, "version {} after batch {}", v, t);
+                prop_assert_eq!(content(&group, *v), values(want), "version {} after batch {}", v, t);
             }
             let up_to = t.saturating_sub(b.remember + 1);
             group.forget(Time::from_millis(up_to));
             group.shrink();
-            // The newest one stays readable.
-            let newest = *versions.keys().last().unwrap();
-            versions.retain(|v, _| *v >= up_to || *v == newest);
+            versions.retain(|v, _| *v >= up_to);
+            for _ in 0..b.skipped {
+                if versions.len() > 1 {
+                    versions.pop_last();
+                }
+            }
+            let (newest, model) = versions.last_key_value().unwrap();
+            group.undo(Time::from_millis(*newest));
+            prop_assert_eq!(group.live(), model.len());
             for (v, want) in &versions {
-                prop_assert_eq!(&content(&group, *v), want, "version {} is remembered", v);
+                prop_assert_eq!(content(&group, *v), values(want), "version {} is remembered", v);
             }
         }
     }

@@ -3,6 +3,7 @@
 use super::{Beside, Lease, Place};
 use crate::data::{Key, Wire};
 use crate::rdd::combine::{Entry, group_of};
+use crate::state::group::FAR;
 
 impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
     /// Sets the states of the entries' keys to what `f` makes of them. Returns their places, in the order in
@@ -35,18 +36,17 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
         (places, vals): (&[Place], &[V]),
         mut f: impl FnMut(usize, &V, Option<&S>) -> Option<S>,
     ) {
-        const AHEAD: usize = 16;
         let (t, mut i) = (self.t, 0);
         let mut groups = places.chunk_by(|a, b| a.group() == b.group()).peekable();
         while let Some(run) = groups.next() {
             if let Some(next) = groups.peek()
                 && let Some(group) = &self.p.groups[usize::from(next[0].group())]
             {
-                next.iter().take(AHEAD).for_each(|at| group.prefetch_value(at.slot()));
+                next.iter().take(FAR).for_each(|at| group.prefetch_value(at.slot()));
             }
             let Some(group) = &mut self.p.groups[usize::from(run[0].group())] else { continue };
             for (n, at) in run.iter().enumerate() {
-                if let Some(ahead) = run.get(n + AHEAD) {
+                if let Some(ahead) = run.get(n + FAR) {
                     group.prefetch_value(ahead.slot());
                 }
                 group.upsert_slot(at.slot(), t, |s| f(i, &vals[i], s));
