@@ -447,6 +447,13 @@ impl<K, S> Group<K, S> {
         Ok(())
     }
 
+    /// Asks for what [`Group::changes`] begins with.
+    pub(super) fn before_changes(&self, t: Time) {
+        if let Some(version) = self.versions.back().filter(|v| v.time == t) {
+            version.ops.slots().take(FAR).for_each(|slot| self.prefetch_place(slot));
+        }
+    }
+
     /// The keys that batch `t` has changed, in the order of changes, the last one of a key being what it is now:
     /// hash, key, and value with time, or none when it is removed.
     pub(super) fn changes<E>(

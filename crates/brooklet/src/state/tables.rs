@@ -478,12 +478,16 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
         let mut groups = self.p.groups.iter().flatten();
         let written = match what {
             Collect::Nothing => Ok(()),
-            Collect::Changes => groups.try_for_each(|g| {
-                g.changes(t, |hash, k, v| {
-                    let v = v.map(|(s, touched)| (timed.then_some(touched), s));
-                    durable::put(&mut out, group_of(hash), k, v)
+            Collect::Changes => {
+                let next = self.p.groups.iter().flatten().skip(1).map(Some).chain([None]);
+                groups.zip(next).try_for_each(|(g, next)| {
+                    next.iter().for_each(|next| next.before_changes(t));
+                    g.changes(t, |hash, k, v| {
+                        let v = v.map(|(s, touched)| (timed.then_some(touched), s));
+                        durable::put(&mut out, group_of(hash), k, v)
+                    })
                 })
-            }),
+            }
             Collect::Whole => groups.try_for_each(|g| {
                 g.each(|hash, k, s, touched| {
                     durable::put(&mut out, group_of(hash), k, Some((timed.then_some(touched), s)))
