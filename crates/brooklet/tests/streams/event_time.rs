@@ -508,6 +508,25 @@ fn records_that_are_filtered_out_move_the_watermark() {
 }
 
 #[test]
+fn an_output_that_takes_a_part_of_the_records_leaves_the_watermark() {
+    for engine in ENGINES {
+        let out = Collector::new();
+        let mut d = driver::<(char, u64)>(engine, conf(), |_, s| {
+            let out = out.clone();
+            let events = s.with_event_time(|(_, t)| Time::from_millis(*t), millis(0));
+            events.tumbling(millis(10)).count().foreach_rdd(move |r, t| out.take(r, t));
+            // Runs when the windows have read all of them.
+            events.timestamped().print_to(1, |_| {});
+        });
+        for _ in 0..2 {
+            push(&d, &[('a', 1), ('a', 2), ('a', 3), ('a', 4), ('a', 12)]);
+        }
+        d.batches(2).unwrap();
+        assert_eq!(out.batches(), [vec![], vec![('a', window(0, 10), 4)]], "{engine:?}");
+    }
+}
+
+#[test]
 fn a_union_waits_for_the_slower_side_unless_that_is_idle() {
     for engine in ENGINES {
         let out = Collector::new();
@@ -742,6 +761,25 @@ fn what_is_late_stays_late_when_the_stream_is_idle_at_a_restart() {
     run_stored(Some(&folder), 0, &batches[..3], true, &parts);
     run_stored(Some(&folder), 3, &batches[3..], true, &parts);
     assert!(by_time(&whole)[&at(4_000)].contains(&(2, 0, (0, 0), vec![2])), "it is late");
+    assert_eq!(by_time(&parts), by_time(&whole));
+}
+
+#[test]
+fn the_watermark_of_a_union_does_not_go_back_at_a_restart() {
+    // The union's second side becomes idle, and is back, far behind, in the last batch before the restart.
+    let mut batches: Vec<Parts> =
+        (0..8).map(|i| vec![vec![(500 + i * 10, 0, 0)], vec![]]).collect();
+    for (batch, t, n) in [(0, 60, 1), (5, 100, 3), (6, 110, 5), (7, 300, 7)] {
+        batches[batch][1].push((t, 0, n));
+    }
+    batches.extend([vec![vec![], vec![]], vec![vec![], vec![]]]);
+    let (whole, parts, folder) = (Seen::new(), Seen::new(), Folder::new());
+    run_stored(None, 0, &batches, true, &whole);
+    run_stored(Some(&folder), 0, &batches[..6], true, &parts);
+    run_stored(Some(&folder), 6, &batches[6..], true, &parts);
+    let union: Vec<u32> =
+        whole.batches().concat().into_iter().filter(|r| r.0 == 4).flat_map(|r| r.3).collect();
+    assert!(union.contains(&0) && !union.contains(&5), "110 ms is late: {union:?}");
     assert_eq!(by_time(&parts), by_time(&whole));
 }
 
