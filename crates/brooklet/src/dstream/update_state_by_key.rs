@@ -228,19 +228,10 @@ impl<K: Key, S: Wire, F> AllKeys<K, S, F> {
         let groups = grouped.map(|g| g.read(cx, part)).transpose()?;
         let all = groups.as_ref().map(|g| g.in_memory(cx)).transpose()?;
         let entries = all.as_deref().unwrap_or_default();
-        // The places of keys that have values, with these; and new keys.
-        let (mut there, mut new) = (Vec::<(_, &[V])>::with_capacity(entries.len()), Vec::new());
-        site.guard(|| {
-            for (i, e) in entries.iter().enumerate() {
-                lease.ahead(i, |i| entries.get(i).map(|e| e.hash));
-                match lease.place(e.hash, &e.key) {
-                    Some(place) => there.push((place, &e.val)),
-                    None => new.push(e),
-                }
-            }
-            lease.pass(there, |key, values, old| {
-                (self.f)(t, key, values.map_or(&[], |v| *v), Some(old))
-            });
+        let new = site.guard(|| {
+            lease.pass_entries(entries, |key, values, old| {
+                (self.f)(t, key, values.map_or(&[], |v| v), Some(old))
+            })
         });
         cx.check()?;
         if self.limit.is_some_and(|l| l.evicts()) {

@@ -155,8 +155,10 @@ impl<T> Slots<T> {
     }
 
     /// Fills empty places with what `f` makes of the values of `old` whose keys are there; the numbers of those
-    /// for which it makes nothing go to `gone`. `f` also gets what `of` has for a place; those places come in
-    /// order.
+    /// for which it makes nothing go to `gone`. `f` also gets what `of` has for a place.
+    ///
+    /// # Panics
+    /// When the places of `of` aren't full or not in order.
     pub(super) fn fill<K, V>(
         &mut self,
         keys: &Slots<K>,
@@ -185,15 +187,16 @@ impl<T> Slots<T> {
             let word = old.full[w] & keys.word(w);
             debug_assert!(self.full[w] & word == 0, "only empty places are filled");
             let mut filled = Filled { full: &mut self.full[w], word, seen: 0, empty: 0 };
-            let places = &mut self.places;
+            // A plain pointer: what is written doesn't make the processor ask for it again.
+            let places = self.places.as_mut_ptr();
             let mut one = |bit: usize, v: Option<&mut V>| {
                 let i = w * 64 + bit;
-                // SAFETY: both bits say that the places hold values; `self` has as many places as `old`.
+                // SAFETY: both bits say that the places hold values.
                 let (k, old) = unsafe { (keys.at(i), old.at(i)) };
                 match f(k, v, old) {
                     Some(new) => {
-                        // SAFETY: as above.
-                        unsafe { places.get_unchecked_mut(i).write(new) };
+                        // SAFETY: `self` has as many places as `old`; nobody else has them now.
+                        unsafe { places.add(i).write(MaybeUninit::new(new)) };
                     }
                     None => {
                         gone.push(i as u32);
@@ -202,17 +205,18 @@ impl<T> Slots<T> {
                 }
                 filled.seen = bit as u32 + 1;
             };
-            let end = (w as u32 + 1) * 64;
-            if of.peek().is_none_or(|(next, _)| *next >= end) {
-                // The rule: a loop without a question.
-                each_bit(word, |bit| one(bit, None));
-            } else {
-                each_bit(word, |bit| {
-                    let at = (w * 64 + bit) as u32;
-                    one(bit, of.next_if(|(next, _)| *next == at).map(|(_, v)| v));
-                });
+            // Between those that `of` has something for, the loop has no question to ask.
+            let mut rest = word;
+            while let Some((i, v)) = of.next_if(|(i, _)| *i as usize / 64 <= w) {
+                let (of_word, bit) = (*i as usize / 64, *i as usize % 64);
+                assert!(of_word == w && rest >> bit & 1 == 1, "full places, in order");
+                each_bit(rest & !(!0 << bit), |bit| one(bit, None));
+                rest &= (!0 << bit) << 1;
+                one(bit, Some(v));
             }
+            each_bit(rest, |bit| one(bit, None));
         }
+        debug_assert!(of.next().is_none(), "what `of` has is for places that are there");
     }
 
     /// Empties all places and keeps the memory.
@@ -229,15 +233,14 @@ impl<T> Slots<T> {
     }
 }
 
-/// Calls `f` with the number of each bit that is set, least first. Words with all bits are the rule.
+/// Calls `f` with the number of each bit that is set, least first, run by run: long runs are the rule.
 #[inline(always)]
 fn each_bit(mut word: u64, mut f: impl FnMut(usize)) {
-    if word == !0 {
-        return (0..64).for_each(f);
-    }
     while word != 0 {
-        f(word.trailing_zeros() as usize);
-        word &= word - 1;
+        let start = word.trailing_zeros();
+        let end = start + (word >> start).trailing_ones();
+        (start as usize..end as usize).for_each(&mut f);
+        word &= u64::MAX.checked_shl(end).unwrap_or(0);
     }
 }
 

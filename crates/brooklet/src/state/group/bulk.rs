@@ -56,6 +56,26 @@ impl<K: Key, S: Wire> Group<K, S> {
         }
     }
 
+    /// Looks up the keys of entries, and tells `f` of each entry the slot, if the key is there.
+    pub(in crate::state) fn find_all<'e, V>(
+        &self,
+        (order, entries): (&[(u32, u32)], &'e [Entry<K, V>]),
+        mut f: impl FnMut(&'e Entry<K, V>, Option<u32>),
+    ) {
+        self.before_all(order);
+        for (at, (hash, i)) in order.iter().enumerate() {
+            if let Some((hash, i)) = order.get(at + FAR) {
+                prefetch_value(&raw const entries[*i as usize]);
+                self.prefetch(*hash);
+            }
+            if let Some((hash, _)) = order.get(at + NEAR) {
+                self.prefetch_slot(*hash, false);
+            }
+            let e = &entries[*i as usize];
+            f(e, self.find(*hash, &e.key));
+        }
+    }
+
     /// A value was set; the log gets the one before it.
     #[inline(always)]
     pub(super) fn log_value(&mut self, slot: u32, t: Time, before: S) {

@@ -29,6 +29,35 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
         places
     }
 
+    /// Goes over all keys: `f` gets each with the value of its entry, if there is one, and its state, and returns the
+    /// new state, or none to remove the key. Comes before any other change. Returns the entries whose keys aren't
+    /// there.
+    pub(crate) fn pass_entries<'e, V>(
+        &mut self,
+        entries: &'e [Entry<K, V>],
+        mut f: impl FnMut(&K, Option<&'e V>, S) -> Option<S>,
+    ) -> Vec<&'e Entry<K, V>> {
+        let (t, order) = (self.t, by_group(entries));
+        let (mut runs, mut new, mut there) = (&order[..], Vec::new(), Vec::new());
+        for (i, group) in self.p.groups.iter_mut().enumerate() {
+            let of_group = runs.partition_point(|(hash, _)| usize::from(group_of(*hash)) <= i);
+            let (run, rest) = runs.split_at(of_group);
+            runs = rest;
+            let Some(group) = group else {
+                new.extend(run.iter().map(|(_, e)| &entries[*e as usize]));
+                continue;
+            };
+            there.clear();
+            group.find_all((run, entries), |e, slot| match slot {
+                Some(slot) => there.push((slot, &e.val)),
+                None => new.push(e),
+            });
+            there.sort_unstable_by_key(|(slot, _)| *slot);
+            group.pass(t, &mut there, |k, v, s| f(k, v.map(|v| *v), s));
+        }
+        new
+    }
+
     /// Sets the states at places to what `f` makes of them and of the values beside the places, or removes the
     /// keys.
     pub(crate) fn upsert_places<V>(
