@@ -33,6 +33,12 @@ pub(crate) enum PutError<E> {
 }
 
 impl DeltaBuilder {
+    /// One that begins with room for `entries` whose keys and values take about `bytes` each.
+    pub(crate) fn with_capacity(entries: usize, bytes: usize) -> DeltaBuilder {
+        // Numbers are shorter than in memory, times and names come on top.
+        DeltaBuilder { bytes: Vec::with_capacity(entries * (HEAD + bytes)), ..Default::default() }
+    }
+
     /// Sets a key's value. The closures append the encoded key and value to the buffer they are given.
     ///
     /// # Errors

@@ -41,8 +41,6 @@ struct Version<S> {
     /// All values from before the batch, when it went over all of them.
     whole: Option<Slots<S>>,
     ops: UndoLog<S>,
-    /// When the slot was touched before, for each of `ops`, in tables that know the age of keys.
-    stood: Vec<u64>,
     /// Where the ages of keys stood.
     mark: Mark,
     /// Slots whose keys the batch has removed.
@@ -189,7 +187,6 @@ impl<K, S> Group<K, S> {
                 time: t,
                 whole: None,
                 ops,
-                stood: Vec::new(),
                 mark: self.ages.mark(),
                 removed: Vec::new(),
             });
@@ -281,7 +278,7 @@ impl<K, S> Group<K, S> {
         let log = self.log(t);
         log.ops.push(slot, was);
         if by_time {
-            log.stood.push(touched);
+            log.ops.stood.push(touched);
         }
     }
 
@@ -331,7 +328,7 @@ impl<K, S> Group<K, S> {
                 if let Some(next) = v.ops.len().checked_sub(FAR) {
                     v.ops.slot(next).iter().for_each(|slot| self.prefetch_place(*slot));
                 }
-                let stood = if self.by_time { v.stood.pop() } else { None };
+                let stood = if self.by_time { v.ops.stood.pop() } else { None };
                 self.undo_one(slot, was, stood);
             }
             self.ages.undo(v.mark);
@@ -445,6 +442,11 @@ impl<K, S> Group<K, S> {
             }
         }
         Ok(())
+    }
+
+    /// How many changes batch `t` has logged.
+    pub(super) fn logged(&self, t: Time) -> usize {
+        self.versions.back().filter(|v| v.time == t).map_or(0, |v| v.ops.len())
     }
 
     /// Asks for what [`Group::changes`] begins with.

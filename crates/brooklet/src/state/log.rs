@@ -27,11 +27,13 @@ pub(super) struct UndoLog<S> {
     ops: Vec<u32>,
     /// The values of those kinds that have one.
     olds: Vec<S>,
+    /// When the slot was touched before, for each of `ops`, in tables that know the age of keys.
+    pub(super) stood: Vec<u64>,
 }
 
 impl<S> Default for UndoLog<S> {
     fn default() -> Self {
-        UndoLog { ops: Vec::new(), olds: Vec::new() }
+        UndoLog { ops: Vec::new(), olds: Vec::new(), stood: Vec::new() }
     }
 }
 
@@ -98,5 +100,6 @@ impl<S> UndoLog<S> {
     pub(super) fn clear(&mut self) {
         self.ops.clear();
         self.olds.clear();
+        self.stood.clear();
     }
 }

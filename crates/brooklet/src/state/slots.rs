@@ -288,6 +288,22 @@ mod tests {
     }
 
     #[test]
+    fn filling_takes_full_places_in_order_only() {
+        for of in [vec![3], vec![1, 3], vec![70, 65], vec![65, 65], vec![70, 1]] {
+            let (mut keys, mut old) = (Slots::default(), Slots::default());
+            for slots in [&mut keys, &mut old] {
+                slots.grow(80);
+                (0..80).filter(|i| *i != 3).for_each(|i| slots.put(i, i));
+            }
+            let mut of: Vec<_> = of.into_iter().map(|i| (i, ())).collect();
+            let fill = std::panic::AssertUnwindSafe(|| {
+                Slots::default().fill(&keys, &old, &mut vec![], &mut of, |_, _, i| Some(*i));
+            });
+            assert!(std::panic::catch_unwind(fill).is_err());
+        }
+    }
+
+    #[test]
     fn filling_that_panics_leaves_what_it_has_filled() {
         let alive = Arc::new(());
         let (mut keys, mut old) = (Slots::default(), Slots::default());

@@ -474,8 +474,12 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
             return Ok(Vec::new());
         }
         let watch = Stopwatch::start();
-        let mut out = DeltaBuilder::default();
         let mut groups = self.p.groups.iter().flatten();
+        let entries = match what {
+            Collect::Changes => groups.clone().map(|g| g.logged(t)).sum(),
+            _ => self.len(),
+        };
+        let mut out = DeltaBuilder::with_capacity(entries, size_of::<(K, S)>());
         let written = match what {
             Collect::Nothing => Ok(()),
             Collect::Changes => {

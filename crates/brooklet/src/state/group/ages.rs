@@ -54,8 +54,11 @@ impl Ages {
 
     /// The oldest batch with touches that aren't over: its time and their number.
     pub(super) fn front(&self) -> Option<(u64, u64)> {
-        let batch = self.batches.partition_point(|(_, end)| *end <= self.head);
-        let (time, end) = self.batches.get(batch)?;
+        // Mostly the first one: what is over doesn't stay for long.
+        let (time, end) = match self.batches.front()? {
+            first if first.1 > self.head => first,
+            _ => self.batches.get(self.batches.partition_point(|(_, end)| *end <= self.head))?,
+        };
         Some((*time, end - self.head))
     }
 
