@@ -14,6 +14,7 @@ use std::sync::atomic::AtomicU64;
 use self::ages::{Ages, Mark};
 use super::cell::{Left, State};
 use super::log::{UndoLog, Was};
+use super::plain;
 use super::slots::Slots;
 use crate::Time;
 use crate::data::{Key, Wire};
@@ -24,6 +25,11 @@ use crate::time::Stopwatch;
 /// How many keys ahead memory is asked for; and that to which the first leads, when it is near.
 pub(super) const FAR: usize = 16;
 pub(super) const NEAR: usize = 8;
+
+/// A pass changes few values when it is one in so many; and how many passes after another one are taken to change
+/// many as well.
+const FEW: usize = 4;
+const PASSES: u8 = 16;
 
 /// What is known of a slot beside key and value.
 #[derive(Clone, Copy)]
@@ -63,6 +69,8 @@ pub(crate) struct Group<K, S> {
     versions: VecDeque<Version<S>>,
     /// Memory of a `whole` that isn't needed any more.
     spare: Option<Slots<S>>,
+    /// Passes that are taken to change many values.
+    many: u8,
     spare_ops: UndoLog<S>,
     /// Times that the index was built anew.
     pub(super) resizes: u64,
@@ -105,6 +113,7 @@ impl<K, S> Group<K, S> {
             cleaned: 0,
             versions: VecDeque::new(),
             spare: None,
+            many: 0,
             spare_ops: UndoLog::default(),
             resizes: 0,
             longest_resize: AtomicU64::new(0),
@@ -247,8 +256,8 @@ impl<K, S> Group<K, S> {
 
     /// Leaves out touches that count for no version any more, when they are many.
     fn clean(&mut self) {
-        const FEW: usize = if cfg!(test) { 8 } else { 64 };
-        if self.ages.len() <= 2 * self.live.max(self.cleaned) + FEW {
+        const MIN: usize = if cfg!(test) { 8 } else { 64 };
+        if self.ages.len() <= 2 * self.live.max(self.cleaned) + MIN {
             return;
         }
         let mut ages = std::mem::take(&mut self.ages);
@@ -692,20 +701,44 @@ impl<K: Key, S: Wire> Group<K, S> {
         if self.live == 0 {
             return;
         }
-        let new = self.spare.take().unwrap_or_default();
-        let mut old = std::mem::replace(&mut self.vals, new);
-        old.grow(self.keys.len());
         debug_assert!(self.versions.back().is_none_or(|v| v.time != t), "a pass comes first");
+        let mut new = |k: &K, of: Option<&mut V>, v: &S| f(k, of, v.clone()).map(detach::one);
+        if plain::is::<S>() && !self.by_time && self.many == 0 && of.len() * FEW <= self.live {
+            return self.pass_in_place(t, of, new);
+        }
+        self.many = self.many.saturating_sub(1);
+        let spare = self.spare.take().unwrap_or_default();
+        let mut old = std::mem::replace(&mut self.vals, spare);
+        old.grow(self.keys.len());
         // In the log from the beginning: what comes after a panic is undone from there.
         self.log(t).whole = Some(old);
         let last = self.versions.len() - 1;
         let mut gone = Vec::new();
         if let Some(old) = &self.versions[last].whole {
-            let new = |k: &K, of: Option<&mut V>, v: &S| f(k, of, v.clone()).map(detach::one);
-            self.vals.fill(&self.keys, old, &mut gone, of, new);
+            self.vals.fill(&self.keys, old, &mut gone, of, &mut new);
         }
         for slot in gone {
             self.remove(slot, t, Was::Unlisted);
+        }
+    }
+
+    /// A pass that changes few of the values: those that stay aren't written again.
+    fn pass_in_place<V>(
+        &mut self,
+        t: Time,
+        of: &mut [(u32, V)],
+        new: impl FnMut(&K, Option<&mut V>, &S) -> Option<S>,
+    ) {
+        self.log(t);
+        let last = self.versions.len() - 1;
+        let (ops, mut gone) = (&mut self.versions[last].ops, Vec::new());
+        let log = |slot, before| ops.push(slot, Was::Value(before));
+        self.vals.change(&self.keys, &mut gone, of, new, log);
+        if ops.len() * FEW > self.live {
+            self.many = PASSES;
+        }
+        for slot in gone {
+            self.upsert_slot(slot, t, |_| None);
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! - `slots`: values in numbered places
 //! - `group`: the table of one of 256 key groups
+//! - `plain`: numbers, compared by their bytes
 //! - `log`: what a batch has changed in a group, to be undone
 //! - `tables`: the partitions of one stateful operator; the lease under which a batch changes one
 //! - `durable`: keyed state as checkpoints see it
@@ -16,6 +17,7 @@ pub(crate) mod durable;
 mod group;
 mod limit;
 mod log;
+mod plain;
 mod slots;
 mod store;
 mod tables;

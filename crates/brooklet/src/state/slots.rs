@@ -3,6 +3,8 @@
 
 use std::mem::MaybeUninit;
 
+use super::plain;
+
 /// Places for values. A place keeps its number.
 pub(super) struct Slots<T> {
     places: Vec<MaybeUninit<T>>,
@@ -217,6 +219,50 @@ impl<T> Slots<T> {
             each_bit(rest, |bit| one(bit, None));
         }
         debug_assert!(of.next().is_none(), "what `of` has is for places that are there");
+    }
+
+    /// Puts what `f` makes of the plain values whose keys are there in their places, as far as it differs; the
+    /// numbers of those for which it makes nothing go to `gone`, and what they have stays. `f` also gets what `of`
+    /// has for a place. `changed` is told each place that is written, with the value before.
+    ///
+    /// # Panics
+    /// When the places of `of` aren't full or not in order.
+    pub(super) fn change<K, V>(
+        &mut self,
+        keys: &Slots<K>,
+        gone: &mut Vec<u32>,
+        of: &mut [(u32, V)],
+        mut f: impl FnMut(&K, Option<&mut V>, &T) -> Option<T>,
+        mut changed: impl FnMut(u32, T),
+    ) where
+        T: 'static,
+    {
+        assert!(plain::is::<T>(), "only plain values are compared by their bytes");
+        let mut of = of.iter_mut().peekable();
+        for w in 0..self.full.len() {
+            let mut rest = self.full[w] & keys.word(w);
+            let places = self.places.as_mut_ptr();
+            // SAFETY, here and below: both bits say that the places hold values; nobody else has them now.
+            let at = |bit: usize| unsafe {
+                (keys.at(w * 64 + bit), &mut *places.add(w * 64 + bit).cast::<T>())
+            };
+            let mut one = |bit: usize, v: Option<&mut V>| {
+                let (k, old) = at(bit);
+                match f(k, v, old) {
+                    Some(new) if plain::same(&new, old) => {}
+                    Some(new) => changed((w * 64 + bit) as u32, std::mem::replace(old, new)),
+                    None => gone.push((w * 64 + bit) as u32),
+                }
+            };
+            while let Some((i, v)) = of.next_if(|(i, _)| *i as usize / 64 <= w) {
+                let (of_word, bit) = (*i as usize / 64, *i as usize % 64);
+                assert!(of_word == w && rest >> bit & 1 == 1, "full places, in order");
+                each_bit(rest & !(!0 << bit), |bit| one(bit, None));
+                rest &= (!0 << bit) << 1;
+                one(bit, Some(v));
+            }
+            each_bit(rest, |bit| one(bit, None));
+        }
     }
 
     /// Empties all places and keeps the memory.

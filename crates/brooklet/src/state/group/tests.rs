@@ -139,11 +139,11 @@ fn run(group: &mut Group<u8, String>, model: &mut Model, b: &Batch, t: u64) {
     }
 }
 
-fn content(group: &Group<u8, String>, t: u64) -> BTreeMap<u8, String> {
+fn content<V: Wire>(group: &Group<u8, V>, t: u64) -> BTreeMap<u8, V> {
     let (mut all, mut from) = (Vec::new(), Some(0));
     while let Some(at) = from {
         let mut chunk = Vec::new();
-        let get = |k: &u8, v: &String| Some((*k, v.clone()));
+        let get = |k: &u8, v: &V| Some((*k, v.clone()));
         from = group.read(Time::from_millis(t), at, (&mut chunk, 7), get);
         all.extend(chunk);
     }
@@ -193,6 +193,93 @@ proptest! {
                 prop_assert_eq!(content(&group, *v), values(want), "version {} is remembered", v);
             }
         }
+    }
+}
+
+/// A batch of numbers, which are changed in place when few of them change.
+#[derive(Clone, Debug)]
+struct Counted {
+    /// One is added for keys that are multiples of this.
+    every: u8,
+    /// Keys with this remainder of 9 go.
+    gone: u8,
+    /// The function panics at this key, once; then the batch is done again.
+    panics: u8,
+    /// Set after the pass.
+    set: Vec<(u8, f32)>,
+    undone: bool,
+}
+
+/// What passes have for some keys.
+const OF: [(u8, f32); 3] = [(7, 0.0), (70, 5.0), (140, -0.0)];
+
+fn counted() -> impl Strategy<Value = Counted> {
+    // Long stretches of batches that change few, and such that change many.
+    let every = prop_oneof![1 => 1..3u8, 4 => 20..90u8];
+    let set = proptest::collection::vec((0..200u8, 0..3u8), 0..9);
+    (every, 0..40u8, any::<u8>(), set, proptest::bool::weighted(0.2)).prop_map(
+        |(every, gone, panics, set, undone)| {
+            let set = set.into_iter().map(|(k, v)| (k, f32::from(v))).collect();
+            Counted { every, gone, panics, set, undone }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 300 }))]
+    #[test]
+    fn passes_over_numbers_are_those_of_a_plain_map(batches in proptest::collection::vec(counted(), 1..50)) {
+        let (mut group, mut model) = (Group::new(false), BTreeMap::new());
+        for k in 0..150u8 {
+            group.upsert(hash(k), &k, Time::from_millis(1), |_| Some(f32::from(k)));
+            model.insert(k, f32::from(k));
+        }
+        let mut in_place = 0;
+        for (i, b) in batches.iter().enumerate() {
+            let (base, t) = (i as u64 + 1, i as u64 + 2);
+            let before = model.clone();
+            let new = |k: &u8, of: Option<f32>, v: f32| {
+                if k % 9 == b.gone {
+                    return None;
+                }
+                Some(v + f32::from(u8::from(k.is_multiple_of(b.every))) + of.unwrap_or(0.0))
+            };
+            let pass = |group: &mut Group<u8, f32>, panics: bool| {
+                let slot = |(k, x): &(u8, f32)| Some((group.find(hash(*k), k)?, *x));
+                let mut of: Vec<_> = OF.iter().filter_map(slot).collect();
+                of.sort_by_key(|of| of.0);
+                let call = std::panic::AssertUnwindSafe(|| {
+                    group.pass(Time::from_millis(t), &mut of, |k, of, v| {
+                        assert!(!panics || *k != b.panics, "on purpose");
+                        new(k, of.copied(), v)
+                    });
+                });
+                std::panic::catch_unwind(call).is_ok()
+            };
+            if !pass(&mut group, true) {
+                prop_assert!(model.contains_key(&b.panics));
+                group.undo(Time::from_millis(base));
+                prop_assert_eq!(content(&group, base), before.clone());
+                prop_assert!(pass(&mut group, false));
+            }
+            in_place += usize::from(group.versions.back().is_some_and(|v| v.whole.is_none()));
+            let of = |k: &u8| OF.iter().find(|of| of.0 == *k).map(|of| of.1);
+            model = model.into_iter().filter_map(|(k, v)| Some((k, new(&k, of(&k), v)?))).collect();
+            for (k, v) in &b.set {
+                group.upsert(hash(*k), k, Time::from_millis(t), |_| Some(*v));
+                model.insert(*k, *v);
+            }
+            prop_assert_eq!(content(&group, t), model.clone());
+            prop_assert_eq!(content(&group, base), before.clone(), "the version before");
+            if b.undone {
+                group.undo(Time::from_millis(base));
+                model = before;
+                prop_assert_eq!(content(&group, t), model.clone());
+            }
+            group.forget(Time::from_millis(t - 1));
+        }
+        let many = batches.iter().all(|b| b.every < 3);
+        prop_assert!(many || batches.len() < 40 || in_place > 0);
     }
 }
 
