@@ -1,7 +1,9 @@
 //! Values in numbered places, some of which are empty: a vector and a bit for each place.
 #![allow(unsafe_code)]
 
+use std::iter::Peekable;
 use std::mem::MaybeUninit;
+use std::slice::IterMut;
 
 use super::plain;
 
@@ -207,16 +209,7 @@ impl<T> Slots<T> {
                 }
                 filled.seen = bit as u32 + 1;
             };
-            // Between those that `of` has something for, the loop has no question to ask.
-            let mut rest = word;
-            while let Some((i, v)) = of.next_if(|(i, _)| *i as usize / 64 <= w) {
-                let (of_word, bit) = (*i as usize / 64, *i as usize % 64);
-                assert!(of_word == w && rest >> bit & 1 == 1, "full places, in order");
-                each_bit(rest & !(!0 << bit), |bit| one(bit, None));
-                rest &= (!0 << bit) << 1;
-                one(bit, Some(v));
-            }
-            each_bit(rest, |bit| one(bit, None));
+            each_with_of((w, word), &mut of, &mut one);
         }
         debug_assert!(of.next().is_none(), "what `of` has is for places that are there");
     }
@@ -240,7 +233,7 @@ impl<T> Slots<T> {
         assert!(plain::is::<T>(), "only plain values are compared by their bytes");
         let mut of = of.iter_mut().peekable();
         for w in 0..self.full.len() {
-            let mut rest = self.full[w] & keys.word(w);
+            let word = self.full[w] & keys.word(w);
             let places = self.places.as_mut_ptr();
             // SAFETY, here and below: both bits say that the places hold values; nobody else has them now.
             let at = |bit: usize| unsafe {
@@ -254,14 +247,7 @@ impl<T> Slots<T> {
                     None => gone.push((w * 64 + bit) as u32),
                 }
             };
-            while let Some((i, v)) = of.next_if(|(i, _)| *i as usize / 64 <= w) {
-                let (of_word, bit) = (*i as usize / 64, *i as usize % 64);
-                assert!(of_word == w && rest >> bit & 1 == 1, "full places, in order");
-                each_bit(rest & !(!0 << bit), |bit| one(bit, None));
-                rest &= (!0 << bit) << 1;
-                one(bit, Some(v));
-            }
-            each_bit(rest, |bit| one(bit, None));
+            each_with_of((w, word), &mut of, &mut one);
         }
     }
 
@@ -277,6 +263,30 @@ impl<T> Slots<T> {
     pub(super) fn bytes(&self) -> usize {
         self.places.capacity() * size_of::<T>() + self.full.capacity() * 8
     }
+}
+
+/// What there is for some places, which come in order.
+type Of<'a, V> = Peekable<IterMut<'a, (u32, V)>>;
+
+/// Calls `f` with the number of each bit that is set in word number `w`, least first, and with what `of` has for that
+/// place. Between the places of `of` the loop has no question to ask.
+///
+/// # Panics
+/// When the places of `of` aren't full or not in order.
+#[inline(always)]
+fn each_with_of<V>(
+    (w, mut word): (usize, u64),
+    of: &mut Of<'_, V>,
+    f: &mut impl FnMut(usize, Option<&mut V>),
+) {
+    while let Some((i, v)) = of.next_if(|(i, _)| *i as usize / 64 <= w) {
+        let (of_word, bit) = (*i as usize / 64, *i as usize % 64);
+        assert!(of_word == w && word >> bit & 1 == 1, "full places, in order");
+        each_bit(word & !(!0 << bit), |bit| f(bit, None));
+        word &= (!0 << bit) << 1;
+        f(bit, Some(v));
+    }
+    each_bit(word, |bit| f(bit, None));
 }
 
 /// Calls `f` with the number of each bit that is set, least first, run by run: long runs are the rule.
