@@ -9,6 +9,8 @@
 use crate::conf::defaults;
 
 const HEAD: usize = 9;
+/// The most that an entry's key and value get beforehand.
+const ROOM: usize = 32;
 const REMOVED: u32 = u32::MAX;
 
 /// Collects the changes of one partition and batch. The last change of a key counts.
@@ -33,10 +35,11 @@ pub(crate) enum PutError<E> {
 }
 
 impl DeltaBuilder {
-    /// One that begins with room for `entries` whose keys and values take about `bytes` each.
+    /// One that begins with room for `entries` whose keys and values take about `bytes` each in memory.
     pub(crate) fn with_capacity(entries: usize, bytes: usize) -> DeltaBuilder {
-        // Numbers are shorter than in memory, times and names come on top.
-        DeltaBuilder { bytes: Vec::with_capacity(entries * (HEAD + bytes)), ..Default::default() }
+        // Numbers are shorter than in memory, and what a value owns isn't known.
+        let room = entries.saturating_mul(HEAD + bytes.min(ROOM));
+        DeltaBuilder { bytes: Vec::with_capacity(room), ..Default::default() }
     }
 
     /// Sets a key's value. The closures append the encoded key and value to the buffer they are given.
@@ -107,6 +110,10 @@ impl DeltaBuilder {
     /// The changes, ready to be handed over.
     pub(crate) fn finish(mut self) -> Delta {
         self.bytes.truncate(self.end);
+        // What isn't used counts for when checkpoints are due.
+        if self.bytes.capacity() > 2 * self.bytes.len() {
+            self.bytes.shrink_to_fit();
+        }
         Delta { bytes: self.bytes, entries: self.entries }
     }
 

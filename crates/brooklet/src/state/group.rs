@@ -26,8 +26,8 @@ use crate::time::Stopwatch;
 pub(super) const FAR: usize = 16;
 pub(super) const NEAR: usize = 8;
 
-/// A pass changes few values when it is one in so many; and how many passes after another one are taken to change
-/// many as well.
+/// A pass changes few values when it is at most one in so many. After one that changed many, so many passes are taken
+/// to change many too; twice as many each time that this was right.
 const FEW: usize = 4;
 const PASSES: u8 = 16;
 
@@ -44,7 +44,7 @@ struct Meta {
 /// The changes of one batch.
 struct Version<S> {
     time: Time,
-    /// All values from before the batch, when it went over all of them.
+    /// All values from before the batch, when it wrote all of them anew.
     whole: Option<Slots<S>>,
     ops: UndoLog<S>,
     /// Where the ages of keys stood.
@@ -69,8 +69,9 @@ pub(crate) struct Group<K, S> {
     versions: VecDeque<Version<S>>,
     /// Memory of a `whole` that isn't needed any more.
     spare: Option<Slots<S>>,
-    /// Passes that are taken to change many values.
+    /// Passes that are taken to change many values; and how many they were the last time, if it was right.
     many: u8,
+    patience: u8,
     spare_ops: UndoLog<S>,
     /// Times that the index was built anew.
     pub(super) resizes: u64,
@@ -114,6 +115,7 @@ impl<K, S> Group<K, S> {
             versions: VecDeque::new(),
             spare: None,
             many: 0,
+            patience: 0,
             spare_ops: UndoLog::default(),
             resizes: 0,
             longest_resize: AtomicU64::new(0),
@@ -341,7 +343,9 @@ impl<K, S> Group<K, S> {
                 self.undo_one(slot, was, stood);
             }
             self.ages.undo(v.mark);
-            self.spare_ops = v.ops;
+            if self.many == 0 {
+                self.spare_ops = v.ops;
+            }
             if let Some(mut whole) = v.whole {
                 whole.grow(self.keys.len());
                 let mut spare = std::mem::replace(&mut self.vals, whole);
@@ -383,8 +387,11 @@ impl<K, S> Group<K, S> {
                 drop(self.keys.take(slot as usize));
                 self.free.push(slot);
             }
-            v.ops.clear();
-            self.spare_ops = v.ops;
+            // The log of a pass that was taken to change few, and has changed many, is too large to be kept.
+            if self.many == 0 {
+                v.ops.clear();
+                self.spare_ops = v.ops;
+            }
             if let Some(mut whole) = v.whole {
                 whole.clear();
                 self.spare = Some(whole);
@@ -729,14 +736,15 @@ impl<K: Key, S: Wire> Group<K, S> {
         of: &mut [(u32, V)],
         new: impl FnMut(&K, Option<&mut V>, &S) -> Option<S>,
     ) {
+        debug_assert!(!self.by_time, "the log says nothing of ages, which a pass leaves");
         self.log(t);
         let last = self.versions.len() - 1;
         let (ops, mut gone) = (&mut self.versions[last].ops, Vec::new());
         let log = |slot, before| ops.push(slot, Was::Value(before));
         self.vals.change(&self.keys, &mut gone, of, new, log);
-        if ops.len() * FEW > self.live {
-            self.many = PASSES;
-        }
+        let many = ops.len() * FEW > self.live;
+        self.patience = if many { self.patience.saturating_mul(2).max(PASSES) } else { 0 };
+        self.many = self.patience;
         for slot in gone {
             self.upsert_slot(slot, t, |_| None);
         }

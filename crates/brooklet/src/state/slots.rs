@@ -211,7 +211,7 @@ impl<T> Slots<T> {
             };
             each_with_of((w, word), &mut of, &mut one);
         }
-        debug_assert!(of.next().is_none(), "what `of` has is for places that are there");
+        assert!(of.next().is_none(), "full places, in order");
     }
 
     /// Puts what `f` makes of the plain values whose keys are there in their places, as far as it differs; the
@@ -235,20 +235,19 @@ impl<T> Slots<T> {
         for w in 0..self.full.len() {
             let word = self.full[w] & keys.word(w);
             let places = self.places.as_mut_ptr();
-            // SAFETY, here and below: both bits say that the places hold values; nobody else has them now.
-            let at = |bit: usize| unsafe {
-                (keys.at(w * 64 + bit), &mut *places.add(w * 64 + bit).cast::<T>())
-            };
             let mut one = |bit: usize, v: Option<&mut V>| {
-                let (k, old) = at(bit);
+                let i = w * 64 + bit;
+                // SAFETY: both bits say that the places hold values; each place comes once, and nobody else has it.
+                let (k, old) = unsafe { (keys.at(i), (*places.add(i)).assume_init_mut()) };
                 match f(k, v, old) {
                     Some(new) if plain::same(&new, old) => {}
-                    Some(new) => changed((w * 64 + bit) as u32, std::mem::replace(old, new)),
-                    None => gone.push((w * 64 + bit) as u32),
+                    Some(new) => changed(i as u32, std::mem::replace(old, new)),
+                    None => gone.push(i as u32),
                 }
             };
             each_with_of((w, word), &mut of, &mut one);
         }
+        assert!(of.next().is_none(), "full places, in order");
     }
 
     /// Empties all places and keeps the memory.
@@ -345,7 +344,7 @@ mod tests {
 
     #[test]
     fn filling_takes_full_places_in_order_only() {
-        for of in [vec![3], vec![1, 3], vec![70, 65], vec![65, 65], vec![70, 1]] {
+        for of in [vec![3], vec![1, 3], vec![70, 65], vec![65, 65], vec![70, 1], vec![79, 500]] {
             let (mut keys, mut old) = (Slots::default(), Slots::default());
             for slots in [&mut keys, &mut old] {
                 slots.grow(80);
@@ -356,6 +355,10 @@ mod tests {
                 Slots::default().fill(&keys, &old, &mut vec![], &mut of, |_, _, i| Some(*i));
             });
             assert!(std::panic::catch_unwind(fill).is_err());
+            let change = std::panic::AssertUnwindSafe(|| {
+                old.change(&keys, &mut vec![], &mut of, |_, _, i| Some(*i), |_, _| ());
+            });
+            assert!(std::panic::catch_unwind(change).is_err());
         }
     }
 

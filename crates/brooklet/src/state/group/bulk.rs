@@ -8,7 +8,7 @@ use crate::rdd::combine::{Entry, prefetch_value};
 use crate::rdd::detach;
 
 impl<K: Key, S: Wire> Group<K, S> {
-    /// Asks for what [`Group::upsert_all`] of these hashes begins with.
+    /// Asks for what [`Group::upsert_all`] or [`Group::find_all`] of these hashes begins with.
     #[inline]
     pub(in crate::state) fn before_all(&self, order: &[(u32, u32)]) {
         order.iter().take(FAR).for_each(|(hash, _)| self.prefetch(*hash));
@@ -62,7 +62,7 @@ impl<K: Key, S: Wire> Group<K, S> {
         (order, entries): (&[(u32, u32)], &'e [Entry<K, V>]),
         mut f: impl FnMut(&'e Entry<K, V>, Option<u32>),
     ) {
-        self.before_all(order);
+        order.iter().take(NEAR).for_each(|(hash, _)| self.prefetch_slot(*hash, false));
         for (at, (hash, i)) in order.iter().enumerate() {
             if let Some((hash, i)) = order.get(at + FAR) {
                 prefetch_value(&raw const entries[*i as usize]);

@@ -207,80 +207,133 @@ struct Counted {
     panics: u8,
     /// Set after the pass.
     set: Vec<(u8, f32)>,
-    undone: bool,
+    skipped: u8,
+    remember: u64,
 }
 
 /// What passes have for some keys.
-const OF: [(u8, f32); 3] = [(7, 0.0), (70, 5.0), (140, -0.0)];
+const OF: [(u8, f32); 3] = [(7, 0.0), (70, 5.0), (140, 1.0)];
 
 fn counted() -> impl Strategy<Value = Counted> {
-    // Long stretches of batches that change few, and such that change many.
-    let every = prop_oneof![1 => 1..3u8, 4 => 20..90u8];
+    let every = prop_oneof![1 => 1..3u8, 9 => 20..90u8];
     let set = proptest::collection::vec((0..200u8, 0..3u8), 0..9);
-    (every, 0..40u8, any::<u8>(), set, proptest::bool::weighted(0.2)).prop_map(
-        |(every, gone, panics, set, undone)| {
+    let skipped = prop_oneof![4 => Just(0), 1 => 1..4u8];
+    (every, 0..40u8, any::<u8>(), set, skipped, 0..4u64).prop_map(
+        |(every, gone, panics, set, skipped, remember)| {
             let set = set.into_iter().map(|(k, v)| (k, f32::from(v))).collect();
-            Counted { every, gone, panics, set, undone }
+            Counted { every, gone, panics, set, skipped, remember }
         },
     )
+}
+
+impl Counted {
+    fn new_value(&self, k: u8, of: Option<f32>, v: f32) -> Option<f32> {
+        if k % 9 == self.gone {
+            return None;
+        }
+        // Zeros that differ in their sign are equal and not the same.
+        let v = if v == 0.0 { -v } else { v };
+        let more = f32::from(u8::from(k.is_multiple_of(self.every))) + of.unwrap_or(0.0);
+        Some(if more == 0.0 { v } else { v + more })
+    }
+
+    /// The pass; false if it panicked.
+    fn pass(&self, group: &mut Group<u8, f32>, t: u64, panics: bool) -> bool {
+        let slot = |(k, x): &(u8, f32)| Some((group.find(hash(*k), k)?, *x));
+        let mut of: Vec<_> = OF.iter().filter_map(slot).collect();
+        of.sort_by_key(|of| of.0);
+        let call = std::panic::AssertUnwindSafe(|| {
+            group.pass(Time::from_millis(t), &mut of, |k, of, v| {
+                assert!(!panics || *k != self.panics, "on purpose");
+                self.new_value(*k, of.copied(), v)
+            });
+        });
+        std::panic::catch_unwind(call).is_ok()
+    }
+}
+
+/// Whether the pass of batch `t` has written all values anew.
+fn all_anew(group: &Group<u8, f32>, t: u64) -> Option<bool> {
+    let version = group.versions.back().filter(|v| v.time.millis() == t)?;
+    Some(version.whole.is_some())
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 300 }))]
     #[test]
-    fn passes_over_numbers_are_those_of_a_plain_map(batches in proptest::collection::vec(counted(), 1..50)) {
-        let (mut group, mut model) = (Group::new(false), BTreeMap::new());
+    fn passes_over_numbers_are_those_of_a_plain_map(
+        batches in proptest::collection::vec(counted(), 1..60),
+    ) {
+        type Numbers = BTreeMap<u8, f32>;
+        let bits = |m: &Numbers| m.iter().map(|(k, v)| (*k, v.to_bits())).collect::<Vec<_>>();
+        let mut group = Group::new(false);
+        let mut model = Numbers::new();
         for k in 0..150u8 {
-            group.upsert(hash(k), &k, Time::from_millis(1), |_| Some(f32::from(k)));
-            model.insert(k, f32::from(k));
+            group.upsert(hash(k), &k, Time::from_millis(1), |_| Some(f32::from(k % 50)));
+            model.insert(k, f32::from(k % 50));
         }
-        let mut in_place = 0;
+        let mut versions = BTreeMap::from([(1, model)]);
         for (i, b) in batches.iter().enumerate() {
-            let (base, t) = (i as u64 + 1, i as u64 + 2);
-            let before = model.clone();
-            let new = |k: &u8, of: Option<f32>, v: f32| {
-                if k % 9 == b.gone {
-                    return None;
-                }
-                Some(v + f32::from(u8::from(k.is_multiple_of(b.every))) + of.unwrap_or(0.0))
-            };
-            let pass = |group: &mut Group<u8, f32>, panics: bool| {
-                let slot = |(k, x): &(u8, f32)| Some((group.find(hash(*k), k)?, *x));
-                let mut of: Vec<_> = OF.iter().filter_map(slot).collect();
-                of.sort_by_key(|of| of.0);
-                let call = std::panic::AssertUnwindSafe(|| {
-                    group.pass(Time::from_millis(t), &mut of, |k, of, v| {
-                        assert!(!panics || *k != b.panics, "on purpose");
-                        new(k, of.copied(), v)
-                    });
-                });
-                std::panic::catch_unwind(call).is_ok()
-            };
-            if !pass(&mut group, true) {
+            let t = i as u64 + 2;
+            let (base, mut model) = versions.last_key_value().map(|(t, m)| (*t, m.clone())).unwrap();
+            if !b.pass(&mut group, t, true) {
                 prop_assert!(model.contains_key(&b.panics));
                 group.undo(Time::from_millis(base));
-                prop_assert_eq!(content(&group, base), before.clone());
-                prop_assert!(pass(&mut group, false));
+                prop_assert_eq!(bits(&content(&group, base)), bits(&model));
+                prop_assert!(b.pass(&mut group, t, false));
             }
-            in_place += usize::from(group.versions.back().is_some_and(|v| v.whole.is_none()));
             let of = |k: &u8| OF.iter().find(|of| of.0 == *k).map(|of| of.1);
-            model = model.into_iter().filter_map(|(k, v)| Some((k, new(&k, of(&k), v)?))).collect();
+            model = model
+                .into_iter()
+                .filter_map(|(k, v)| Some((k, b.new_value(k, of(&k), v)?)))
+                .collect();
             for (k, v) in &b.set {
                 group.upsert(hash(*k), k, Time::from_millis(t), |_| Some(*v));
                 model.insert(*k, *v);
             }
-            prop_assert_eq!(content(&group, t), model.clone());
-            prop_assert_eq!(content(&group, base), before.clone(), "the version before");
-            if b.undone {
-                group.undo(Time::from_millis(base));
-                model = before;
-                prop_assert_eq!(content(&group, t), model.clone());
+            versions.insert(t, model);
+            for (v, want) in &versions {
+                prop_assert_eq!(bits(&content(&group, *v)), bits(want), "version {} after {}", v, t);
             }
+            let up_to = t.saturating_sub(b.remember + 1);
+            group.forget(Time::from_millis(up_to));
+            versions.retain(|v, _| *v >= up_to);
+            for _ in 0..b.skipped {
+                if versions.len() > 1 {
+                    versions.pop_last();
+                }
+            }
+            let newest = *versions.last_key_value().unwrap().0;
+            group.undo(Time::from_millis(newest));
+            for (v, want) in &versions {
+                prop_assert_eq!(bits(&content(&group, *v)), bits(want), "version {} is remembered", v);
+            }
+        }
+    }
+}
+
+#[test]
+fn passes_that_change_many_numbers_write_all_anew_and_try_again() {
+    let mut group = Group::new(false);
+    for k in 0..150u8 {
+        group.upsert(hash(k), &k, Time::from_millis(1), |_| Some(f32::from(k)));
+    }
+    let batch = |every| Counted { every, gone: 9, panics: 0, set: vec![], skipped: 0, remember: 0 };
+    let (mut anew, mut t) = (Vec::new(), 1);
+    let mut passes = |every, n| {
+        for _ in 0..n {
+            t += 1;
+            assert!(batch(every).pass(&mut group, t, false));
+            anew.push(all_anew(&group, t).expect("something has changed"));
             group.forget(Time::from_millis(t - 1));
         }
-        let many = batches.iter().all(|b| b.every < 3);
-        prop_assert!(many || batches.len() < 40 || in_place > 0);
-    }
+    };
+    passes(90, 2);
+    passes(1, 1 + 16 + 1 + 32 + 1);
+    passes(90, 64 + 2);
+    let times: Vec<_> = anew.chunk_by(|a, b| a == b).map(|run| (run[0], run.len())).collect();
+    let want = [(false, 3), (true, 16), (false, 1), (true, 32), (false, 1), (true, 64), (false, 2)];
+    assert_eq!(times, want);
 }
 
 #[test]

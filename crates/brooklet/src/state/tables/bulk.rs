@@ -38,12 +38,18 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
         mut f: impl FnMut(&K, Option<&'e V>, S) -> Option<S>,
     ) -> Vec<&'e Entry<K, V>> {
         let (t, order) = (self.t, by_group(entries));
-        let (mut runs, mut new, mut there) = (&order[..], Vec::new(), Vec::new());
-        for (i, group) in self.p.groups.iter_mut().enumerate() {
-            let of_group = runs.partition_point(|(hash, _)| usize::from(group_of(*hash)) <= i);
-            let (run, rest) = runs.split_at(of_group);
-            runs = rest;
-            let Some(group) = group else {
+        let run_of = |order: &[(u32, u32)], i| {
+            order.partition_point(|(hash, _)| usize::from(group_of(*hash)) <= i)
+        };
+        let (mut order, mut new, mut there) = (&order[..], Vec::new(), Vec::new());
+        for i in 0..self.p.groups.len() {
+            let (run, rest) = order.split_at(run_of(order, i));
+            order = rest;
+            let (groups, later) = self.p.groups.split_at_mut(i + 1);
+            if let Some(Some(next)) = later.first() {
+                next.before_all(&order[..run_of(order, i + 1)]);
+            }
+            let Some(group) = &mut groups[i] else {
                 new.extend(run.iter().map(|(_, e)| &entries[*e as usize]));
                 continue;
             };
