@@ -210,7 +210,7 @@ impl Stopwatch {
         max.fetch_max((Stopwatch::now() - self.0).as_nanos() as u64, Relaxed);
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     fn now() -> Duration {
         use rustix::time::{ClockId, clock_gettime};
         let now = clock_gettime(ClockId::ThreadCPUTime);
@@ -218,7 +218,7 @@ impl Stopwatch {
     }
 
     /// By the system's clock, where that of the thread isn't known.
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(all(target_os = "linux", not(miri))))]
     fn now() -> Duration {
         static FIRST: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
         FIRST.get_or_init(Instant::now).elapsed()
