@@ -283,6 +283,19 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
+    fn room_that_is_not_used_does_not_count_as_changes() {
+        for bytes in [0, 16, 100_000] {
+            let mut d = DeltaBuilder::with_capacity(1_000, bytes);
+            d.put(1, b"a", b"1").unwrap();
+            assert!(d.finish().memory() <= 100, "{bytes}");
+            let mut d = DeltaBuilder::with_capacity(1_000, bytes);
+            (0..1_000u32).for_each(|i| d.put(1, &i.to_le_bytes(), b"12345678").unwrap());
+            let len = 1_000 * (HEAD + 12);
+            assert!((len..=2 * len).contains(&d.finish().memory()), "{bytes}");
+        }
+    }
+
+    #[test]
     fn a_failed_or_panicked_encoder_leaves_nothing() {
         let mut d = DeltaBuilder::default();
         d.put(1, b"a", b"1").unwrap();

@@ -69,10 +69,11 @@ pub(crate) struct Group<K, S> {
     versions: VecDeque<Version<S>>,
     /// Memory of a `whole` that isn't needed any more.
     spare: Option<Slots<S>>,
-    /// Passes that are taken to change many values; and how many they were the last time, if it was right.
-    many: u8,
-    patience: u8,
     spare_ops: UndoLog<S>,
+    /// How many of the next passes are taken to change many values.
+    many: u8,
+    /// What `many` began with after the last pass that changed many; 0 after one that didn't.
+    patience: u8,
     /// Times that the index was built anew.
     pub(super) resizes: u64,
     /// The longest of them, in nanoseconds.
@@ -114,9 +115,9 @@ impl<K, S> Group<K, S> {
             cleaned: 0,
             versions: VecDeque::new(),
             spare: None,
+            spare_ops: UndoLog::default(),
             many: 0,
             patience: 0,
-            spare_ops: UndoLog::default(),
             resizes: 0,
             longest_resize: AtomicU64::new(0),
         }
@@ -285,12 +286,8 @@ impl<K, S> Group<K, S> {
 
     #[inline]
     fn push(&mut self, t: Time, (slot, was): (u32, Was<S>), touched: u64) {
-        let by_time = self.by_time;
-        let log = self.log(t);
-        log.ops.push(slot, was);
-        if by_time {
-            log.ops.stood.push(touched);
-        }
+        let stood = self.by_time.then_some(touched);
+        self.log(t).ops.push(slot, was, stood);
     }
 
     /// A new key with its value.
@@ -335,17 +332,14 @@ impl<K, S> Group<K, S> {
     pub(super) fn undo(&mut self, newer_than: Time) {
         while self.versions.back().is_some_and(|v| v.time > newer_than) {
             let Some(mut v) = self.versions.pop_back() else { return };
-            while let Some((slot, was)) = v.ops.pop() {
+            while let Some((slot, was, stood)) = v.ops.pop() {
                 if let Some(next) = v.ops.len().checked_sub(FAR) {
                     v.ops.slot(next).iter().for_each(|slot| self.prefetch_place(*slot));
                 }
-                let stood = if self.by_time { v.ops.stood.pop() } else { None };
                 self.undo_one(slot, was, stood);
             }
             self.ages.undo(v.mark);
-            if self.many == 0 {
-                self.spare_ops = v.ops;
-            }
+            self.keep_log(v.ops);
             if let Some(mut whole) = v.whole {
                 whole.grow(self.keys.len());
                 let mut spare = std::mem::replace(&mut self.vals, whole);
@@ -379,6 +373,14 @@ impl<K, S> Group<K, S> {
         }
     }
 
+    /// Keeps the memory of a log, but for that of a pass that was taken to change few and has changed many.
+    fn keep_log(&mut self, mut ops: UndoLog<S>) {
+        if self.many == 0 {
+            ops.clear();
+            self.spare_ops = ops;
+        }
+    }
+
     /// Versions before `up_to` won't be read any more, nor will batches up to it be undone.
     pub(super) fn forget(&mut self, up_to: Time) {
         while self.versions.front().is_some_and(|v| v.time <= up_to) {
@@ -387,11 +389,7 @@ impl<K, S> Group<K, S> {
                 drop(self.keys.take(slot as usize));
                 self.free.push(slot);
             }
-            // The log of a pass that was taken to change few, and has changed many, is too large to be kept.
-            if self.many == 0 {
-                v.ops.clear();
-                self.spare_ops = v.ops;
-            }
+            self.keep_log(v.ops);
             if let Some(mut whole) = v.whole {
                 whole.clear();
                 self.spare = Some(whole);
@@ -736,11 +734,11 @@ impl<K: Key, S: Wire> Group<K, S> {
         of: &mut [(u32, V)],
         new: impl FnMut(&K, Option<&mut V>, &S) -> Option<S>,
     ) {
-        debug_assert!(!self.by_time, "the log says nothing of ages, which a pass leaves");
         self.log(t);
         let last = self.versions.len() - 1;
         let (ops, mut gone) = (&mut self.versions[last].ops, Vec::new());
-        let log = |slot, before| ops.push(slot, Was::Value(before));
+        // Only in tables that don't know the age of keys.
+        let log = |slot, before| ops.push(slot, Was::Value(before), None);
         self.vals.change(&self.keys, &mut gone, of, new, log);
         let many = ops.len() * FEW > self.live;
         self.patience = if many { self.patience.saturating_mul(2).max(PASSES) } else { 0 };

@@ -28,7 +28,7 @@ pub(super) struct UndoLog<S> {
     /// The values of those kinds that have one.
     olds: Vec<S>,
     /// When the slot was touched before, for each of `ops`, in tables that know the age of keys.
-    pub(super) stood: Vec<u64>,
+    stood: Vec<u64>,
 }
 
 impl<S> Default for UndoLog<S> {
@@ -38,8 +38,9 @@ impl<S> Default for UndoLog<S> {
 }
 
 impl<S> UndoLog<S> {
+    /// `stood` is when the slot was touched before, in tables that know the age of keys.
     #[inline]
-    pub(super) fn push(&mut self, slot: u32, was: Was<S>) {
+    pub(super) fn push(&mut self, slot: u32, was: Was<S>, stood: Option<u64>) {
         let kind = match was {
             Was::Absent => ABSENT,
             Was::Same => SAME,
@@ -54,10 +55,11 @@ impl<S> UndoLog<S> {
             }
         };
         self.ops.push(kind | slot);
+        self.stood.extend(stood);
     }
 
     /// Takes the newest change out.
-    pub(super) fn pop(&mut self) -> Option<(u32, Was<S>)> {
+    pub(super) fn pop(&mut self) -> Option<(u32, Was<S>, Option<u64>)> {
         let op = self.ops.pop()?;
         let was = match op & !SLOT {
             ABSENT => Was::Absent,
@@ -66,7 +68,7 @@ impl<S> UndoLog<S> {
             VALUE => Was::Value(self.olds.pop()?),
             _ => Was::Removed(self.olds.pop()?),
         };
-        Some((op & SLOT, was))
+        Some((op & SLOT, was, self.stood.pop()))
     }
 
     /// The changed slots, oldest change first.

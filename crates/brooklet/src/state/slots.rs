@@ -219,7 +219,7 @@ impl<T> Slots<T> {
     /// has for a place. `changed` is told each place that is written, with the value before.
     ///
     /// # Panics
-    /// When the places of `of` aren't full or not in order.
+    /// When the places of `of` aren't full or not in order, and for values that aren't plain.
     pub(super) fn change<K, V>(
         &mut self,
         keys: &Slots<K>,
@@ -230,7 +230,6 @@ impl<T> Slots<T> {
     ) where
         T: 'static,
     {
-        assert!(plain::is::<T>(), "only plain values are compared by their bytes");
         let mut of = of.iter_mut().peekable();
         for w in 0..self.full.len() {
             let word = self.full[w] & keys.word(w);

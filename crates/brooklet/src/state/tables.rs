@@ -435,12 +435,14 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
 
     /// Goes over all keys: `f` gets each with what `of` has for its place and its state, and returns the new
     /// state, or none to remove the key. Comes before any other change.
+    ///
+    /// # Panics
+    /// When `of` isn't in the order of places, or has one twice.
     pub(crate) fn pass<V>(
         &mut self,
-        mut of: Vec<(Place, V)>,
+        of: Vec<(Place, V)>,
         mut f: impl FnMut(&K, Option<&mut V>, S) -> Option<S>,
     ) {
-        of.sort_unstable_by_key(|(at, _)| *at);
         let (t, mut of) = (self.t, of.into_iter().peekable());
         let mut slots = Vec::new();
         for (i, g) in self.p.groups.iter_mut().enumerate() {
@@ -451,6 +453,7 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
             }
             g.pass(t, &mut slots, &mut f);
         }
+        assert!(of.next().is_none(), "places in order");
     }
 
     /// What `get` makes of each key and state, as they are now.

@@ -83,7 +83,7 @@ impl<K: Key, S: Wire> Group<K, S> {
             self.touched(slot, t, Was::Value(before));
         } else {
             // Logged every time: that is less than looking whether it was.
-            self.log(t).ops.push(slot, Was::Value(before));
+            self.log(t).ops.push(slot, Was::Value(before), None);
         }
     }
 }

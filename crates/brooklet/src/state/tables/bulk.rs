@@ -17,16 +17,22 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
         let mut places = Vec::with_capacity(entries.len());
         let mut groups = order.chunk_by(|a, b| group_of(a.0) == group_of(b.0)).peekable();
         while let Some(run) = groups.next() {
-            if let Some(next) = groups.peek()
-                && let Some(group) = &self.p.groups[usize::from(group_of(next[0].0))]
-            {
-                group.before_all(next);
-            }
+            self.before(groups.peek());
             let hash = run[0].0;
             let placed = |slot| places.push(Place::new(hash, slot));
             self.group(hash).upsert_all((run, entries), t, &mut f, placed);
         }
         places
+    }
+
+    /// Asks for what looking up the next run of hashes, all of one key group, begins with.
+    #[inline]
+    fn before(&self, next: Option<&&[(u32, u32)]>) {
+        if let Some(next) = next
+            && let Some(group) = &self.p.groups[usize::from(group_of(next[0].0))]
+        {
+            group.before_all(next);
+        }
     }
 
     /// Goes over all keys: `f` gets each with the value of its entry, if there is one, and its state, and returns the
@@ -38,18 +44,12 @@ impl<K: Key, S: Wire, X: Beside> Lease<'_, K, S, X> {
         mut f: impl FnMut(&K, Option<&'e V>, S) -> Option<S>,
     ) -> Vec<&'e Entry<K, V>> {
         let (t, order) = (self.t, by_group(entries));
-        let run_of = |order: &[(u32, u32)], i| {
-            order.partition_point(|(hash, _)| usize::from(group_of(*hash)) <= i)
-        };
-        let (mut order, mut new, mut there) = (&order[..], Vec::new(), Vec::new());
+        let (mut new, mut there) = (Vec::new(), Vec::new());
+        let mut runs = order.chunk_by(|a, b| group_of(a.0) == group_of(b.0)).peekable();
         for i in 0..self.p.groups.len() {
-            let (run, rest) = order.split_at(run_of(order, i));
-            order = rest;
-            let (groups, later) = self.p.groups.split_at_mut(i + 1);
-            if let Some(Some(next)) = later.first() {
-                next.before_all(&order[..run_of(order, i + 1)]);
-            }
-            let Some(group) = &mut groups[i] else {
+            let run = runs.next_if(|run| usize::from(group_of(run[0].0)) == i).unwrap_or_default();
+            self.before(runs.peek());
+            let Some(group) = &mut self.p.groups[i] else {
                 new.extend(run.iter().map(|(_, e)| &entries[*e as usize]));
                 continue;
             };
