@@ -172,8 +172,8 @@ impl<K, S> Group<K, S> {
     /// Asks for all that there is of a slot.
     #[inline]
     fn prefetch_place(&self, slot: u32) {
-        self.keys.prefetch(slot as usize);
-        self.vals.prefetch(slot as usize);
+        self.keys.prefetch_all(slot as usize);
+        self.vals.prefetch_all(slot as usize);
         prefetch(self.meta.as_ptr().wrapping_add(slot as usize));
     }
 

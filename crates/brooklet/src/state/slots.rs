@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 use std::slice::IterMut;
 
 use super::plain;
+use crate::rdd::combine::{prefetch, prefetch_value};
 
 /// Places for values. A place keeps its number.
 pub(super) struct Slots<T> {
@@ -111,7 +112,14 @@ impl<T> Slots<T> {
     /// Asks for the place's memory.
     #[inline]
     pub(super) fn prefetch(&self, i: usize) {
-        crate::rdd::combine::prefetch_value(self.places.as_ptr().wrapping_add(i));
+        prefetch_value(self.places.as_ptr().wrapping_add(i));
+    }
+
+    /// Asks for the place's memory and for the bit that says whether it is full.
+    #[inline]
+    pub(super) fn prefetch_all(&self, i: usize) {
+        self.prefetch(i);
+        prefetch(self.full.as_ptr().wrapping_add(i / 64));
     }
 
     /// The bits of 64 places.
