@@ -10,7 +10,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 
-use super::combine::{ByCombine, ByReduce, Combine, Entry, Groups, Table};
+use super::combine::{ByCombine, ByReduce, Combine, Entry, Groups, Table, part_of};
 use super::combined_there::CombinedThere;
 use super::external::{Combining, Watch, estimate, leave, spill_by_partition, table_bytes};
 use super::kept::{Kept, Memory, kept_source};
@@ -135,12 +135,15 @@ where
         }
         let share = entries.len() / parts + entries.len() / 16;
         let mut to: Vec<Vec<Entry<K, C>>> = (0..parts).map(|_| home.take(share)).collect();
-        for e in entries.drain(..) {
-            let part = match &self.partitioning {
-                Partitioning::Hash(n) => super::combine::part_of(e.hash, *n),
-                user => self.site.guard(|| user.of(&e.key, e.hash)),
-            };
-            to[part].push(e);
+        match &self.partitioning {
+            // A loop of its own: one that lends keys out copies each entry twice.
+            Partitioning::Hash(n) => {
+                entries.drain(..).for_each(|e| to[part_of(e.hash, *n)].push(e));
+            }
+            user => entries.drain(..).for_each(|e| {
+                let part = self.site.guard(|| user.of(&e.key, e.hash));
+                to[part].push(e);
+            }),
         }
         home.give(entries);
         leave(cx, to, spilled, Some(home), held.as_ref())
