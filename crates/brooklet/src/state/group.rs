@@ -734,10 +734,10 @@ impl<K: Key, S: Wire> Group<K, S> {
         of: &mut [(u32, V)],
         new: impl FnMut(&K, Option<&mut V>, &S) -> Option<S>,
     ) {
+        debug_assert!(!self.by_time, "the log says nothing of ages, which a pass leaves");
         self.log(t);
         let last = self.versions.len() - 1;
         let (ops, mut gone) = (&mut self.versions[last].ops, Vec::new());
-        // Only in tables that don't know the age of keys.
         let log = |slot, before| ops.push(slot, Was::Value(before), None);
         self.vals.change(&self.keys, &mut gone, of, new, log);
         let many = ops.len() * FEW > self.live;

@@ -238,6 +238,7 @@ impl<T> Slots<T> {
     ) where
         T: 'static,
     {
+        assert!(plain::is::<T>(), "only plain values are compared by their bytes");
         let mut of = of.iter_mut().peekable();
         for w in 0..self.full.len() {
             let word = self.full[w] & keys.word(w);
